@@ -71,4 +71,4 @@ def find(folder: Path | str) -> Artifact | None:
             raise ValueError(f"{path} must have schema {SCHEMA}, not {schema!r}.")
         return Artifact(folder=Path(folder), **content)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} must be an artifact file of schema {SCHEMA}, but reading it failed: {error}.") from error
+        raise ValueError(f"{path} must be an artifact file of schema {SCHEMA}, but reading failed: {error}.") from error

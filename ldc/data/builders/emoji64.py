@@ -22,11 +22,20 @@ from typing import Any
 
 from PIL import Image
 
-STYLES = {
-    "fluent": ("iconify-json-fluent-emoji-flat-1.2.6.tgz", "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175"),
-    "noto": ("iconify-json-noto-1.2.9.tgz", "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
-    "twemoji": ("iconify-json-twemoji-1.2.5.tgz", "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7"),
-}  # fmt: skip
+STYLES = {  # name: npm tarball, its sha256
+    "fluent": (
+        "iconify-json-fluent-emoji-flat-1.2.6.tgz",
+        "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175",
+    ),
+    "noto": (
+        "iconify-json-noto-1.2.9.tgz",
+        "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad",
+    ),
+    "twemoji": (
+        "iconify-json-twemoji-1.2.5.tgz",
+        "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
+    ),
+}
 SIZE = 64
 
 SKIN_TONE = re.compile(r"skin-tone|-(light|medium-light|medium|medium-dark|dark)$")
@@ -68,7 +77,8 @@ def split_of(concept: str, style: str, styles_with_concept: list[str]) -> str:
     draw = zlib.crc32(concept.encode())
     if (COLOUR_AND_SHAPE.fullmatch(concept) or PERSON_AND_JOB.fullmatch(concept)) and draw % 6 == 0:
         return "composition"
-    if len(styles_with_concept) == len(STYLES) and draw % 16 == 1 and style == styles_with_concept[draw // 16 % len(STYLES)]:
+    is_in_all_styles = len(styles_with_concept) == len(STYLES)
+    if is_in_all_styles and draw % 16 == 1 and style == styles_with_concept[draw // 16 % len(STYLES)]:
         return "cell"
     return "train"
 
@@ -112,9 +122,7 @@ def build(packages: Path, archive: Path) -> int:
     """Writes the archive from the folder of npm tarballs and returns the number of samples."""
     sets = {style: read_style(packages / name, sha256) for style, (name, sha256) in STYLES.items()}
     fluent_groups = sets["fluent"][1]
-    in_mini = {
-        name for name in sets["fluent"][0] if fluent_groups.get(name) in MINI_GROUPS or SHAPE.search(name)
-    }  # fmt: skip
+    in_mini = {name for name in sets["fluent"][0] if fluent_groups.get(name) in MINI_GROUPS or SHAPE.search(name)}
     samples, files = [], {}
     for style, (drawings, groups) in sets.items():
         for name, svg in sorted(drawings.items()):
