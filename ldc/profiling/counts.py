@@ -1,0 +1,76 @@
+"""What a network costs: parameters, tensors, multiply-accumulates (MACs).
+
+A MAC is half of what torch's FlopCounterMode counts. The count runs on the meta device with the plain attention
+processor, so it takes seconds at full size and holds no weights; attention products (QK^T and AV) are given apart,
+because published figures often leave them out.
+"""
+
+import copy
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+_ATTENTION_PRODUCTS = (torch.ops.aten.bmm, torch.ops.aten.baddbmm)
+
+
+def params(module: nn.Module) -> int:
+    """Returns the number of parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def tensors(module: nn.Module) -> int:
+    """Returns the number of tensors in the state dict."""
+    return len(module.state_dict())
+
+
+def to_meta(module: nn.Module) -> Any:
+    """Returns a copy on the meta device that never holds a second set of weights."""
+    memo: dict[int, Any] = {}
+    for tensor in chain(module.parameters(), module.buffers()):
+        empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+    return copy.deepcopy(module, memo)
+
+
+def macs(unet: Any, sample_size: int, text_tokens: int) -> dict[str, int]:
+    """Counts the MACs of one forward pass of a conditional U-Net.
+
+    Args:
+        unet: a diffusers UNet2DConditionModel or an edited one, on any device; it is not changed.
+        sample_size: height and width of the latent.
+        text_tokens: number of text states.
+
+    Returns:
+        {"macs": all, "macs_without_attention": all but the products QK^T and AV}, for a batch of one.
+    """
+    from diffusers.models.attention_processor import AttnProcessor  # noqa: PLC0415 - costs seconds, used only here
+
+    model = to_meta(unet).eval()
+    model.set_attn_processor(AttnProcessor())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(**_inputs(model, sample_size, text_tokens), return_dict=False)
+    by_operator = counter.get_flop_counts()["Global"]
+    total = counter.get_total_flops()
+    attention = sum(by_operator.get(operator, 0) for operator in _ATTENTION_PRODUCTS)
+    return {"macs": total // 2, "macs_without_attention": (total - attention) // 2}
+
+
+def _inputs(unet: Any, sample_size: int, text_tokens: int) -> dict[str, Any]:
+    config = unet.config
+    options = {"device": "meta", "dtype": next(unet.parameters()).dtype}
+    inputs = {
+        "sample": torch.empty(1, config.in_channels, sample_size, sample_size, **options),
+        "timestep": torch.zeros(1, dtype=torch.int64, device="meta"),
+        "encoder_hidden_states": torch.empty(1, text_tokens, _text_width(config), **options),
+    }
+    if config.time_cond_proj_dim:
+        inputs["timestep_cond"] = torch.empty(1, config.time_cond_proj_dim, **options)
+    return inputs
+
+
+def _text_width(config: Any) -> int:
+    width = config.encoder_hid_dim or config.cross_attention_dim
+    return width if isinstance(width, int) else width[0]

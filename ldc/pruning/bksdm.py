@@ -1,0 +1,81 @@
+"""Block removal: the student architectures Base, Small and Tiny of BK-SDM (Kim et al. 2023, sections 3.1 to 3.3).
+
+A rule, not a table: it fits any U-Net of (resnet, attention) pairs with any number of stages.
+"""
+
+from typing import Any
+
+from ldc.families.unet2d import Stage, stages
+from ldc.surgery import Detach, Keep, Plan
+
+VARIANTS = ("base", "small", "tiny", "none")
+
+
+class BlockRemoval:
+    """Removes blocks by place; it needs neither data nor a budget.
+
+    base: of every down stage the first pair stays, of every up stage the first and the last. The first pair handles the
+    stage's new resolution and width, and the last of an up stage takes the skip from the down stage's entry, so all
+    shapes still fit.
+    small: base, and the mid block goes.
+    tiny: small, and the innermost down and up stage go, with the sampler that led there.
+    none: no edits; the student is the teacher's copy.
+
+    Raises:
+        ValueError: the variant is unknown.
+    """
+
+    def __init__(self, variant: str) -> None:
+        if variant not in VARIANTS:
+            raise ValueError(f"variant must be {', '.join(VARIANTS[:-1])} or {VARIANTS[-1]}, not {variant!r}.")
+        self.variant = variant
+
+    def plan(self, model: Any, calibration: Any = None, budget: Any = None) -> Plan:  # noqa: ARG002 - a pruner's contract
+        """Returns the plan for `model`, which is not edited.
+
+        Raises:
+            ValueError: the variant does not fit the model's topology.
+        """
+        if self.variant == "none":
+            return Plan()
+        down, up = stages(model, "down"), stages(model, "up")
+        edits: list[Keep | Detach] = []
+        if self.variant in {"small", "tiny"}:
+            edits.append(self._mid(model))
+        if self.variant == "tiny":
+            edits += self._innermost(model, down, up)
+            down, up = down[:-1], up[1:]
+        for stage in down:
+            edits += _keep(stage, (0,))
+        for stage in up:
+            edits += _keep(stage, tuple(sorted({0, stage.pairs - 1})))
+        if not edits:
+            raise ValueError(f"variant base must find stages with more than one pair, but {type(model).__name__} has none.")
+        return Plan(edits)
+
+    def _mid(self, model: Any) -> Detach:
+        if getattr(model, "mid_block", None) is None:
+            raise ValueError(f"variant must be base or none for a U-Net without a mid block, not {self.variant!r}.")
+        return Detach("mid_block")
+
+    def _innermost(self, model: Any, down: list[Stage], up: list[Stage]) -> list[Keep | Detach]:
+        if len(down) < 2 or len(down) != len(up):
+            raise ValueError(
+                f"variant must be base, small or none for a U-Net of {len(down)} down and {len(up)} up stages, not 'tiny'."
+            )
+        if down[-1].channels != down[-2].channels:
+            # The remaining innermost up stage takes as many channels as the removed one gave.
+            widths = f"{down[-2].channels} and {down[-1].channels}"
+            raise ValueError(
+                f"variant must be base, small or none where the two innermost stages differ in width ({widths}), not 'tiny'."
+            )
+        entry = f"{down[-2].path}.downsamplers"
+        sampler = [Detach(entry)] if getattr(model.get_submodule(down[-2].path), "downsamplers", None) is not None else []
+        count = len(down)
+        return [Keep("down_blocks", tuple(range(count - 1))), Keep("up_blocks", tuple(range(1, count))), *sampler]
+
+
+def _keep(stage: Stage, indices: tuple[int, ...]) -> list[Keep | Detach]:
+    if len(indices) == stage.pairs:
+        return []
+    return [Keep(f"{stage.path}.{name}", indices) for name in stage.lists]
