@@ -85,6 +85,14 @@ class SkipReport:
             "names": self.names,
         }
 
+    @classmethod
+    def read(cls, path: Path | str, limit: float) -> "SkipReport":
+        """Returns the report that `write` wrote, under another limit."""
+        content = json.loads(Path(path).read_text())
+        report = cls(limit)
+        report.kept, report.counts, report.names = content["kept"], Counter(content["counts"]), content["names"]
+        return report
+
     def write(self, path: Path | str) -> None:
         """Writes the report as JSON."""
         Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n")
