@@ -2,7 +2,7 @@
 
 A stage is a down or up block: a row of (resnet, attention) pairs, and a sampler that leads to the next resolution.
 Cutting pairs and stages out of the ModuleLists renumbers the rest into the key names of a stock U-Net, so no table of
-names is needed; only counters and the config must follow (`settle`). Models are typed `Any`: they are read by attribute.
+names is needed; only counters and the config must follow (`settle`). Models are typed `Any`: they are read by name.
 """
 
 import logging
@@ -45,7 +45,9 @@ def stages(unet: Any, side: str) -> list[Stage]:
     """
     blocks = getattr(unet, f"{side}_blocks", None)
     if not blocks or not all(len(getattr(block, "resnets", ())) for block in blocks):
-        raise ValueError(f"model must have {side}_blocks that hold resnets, as Stable Diffusion's U-Net, not {_name(unet)}.")
+        raise ValueError(
+            f"model must have {side}_blocks that hold resnets, as Stable Diffusion's U-Net, not {_name(unet)}."
+        )
     return [_stage(f"{side}_blocks.{index}", block) for index, block in enumerate(blocks)]
 
 

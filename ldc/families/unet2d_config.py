@@ -50,7 +50,9 @@ def _kept_layers(values: Any, plan: Plan, side: str) -> Any:
     if not isinstance(values, Sequence):
         return values
     return [
-        _take(value, plan.kept(f"{side}_blocks.{level}.attentions", len(value))) if isinstance(value, Sequence) else value
+        _take(value, plan.kept(f"{side}_blocks.{level}.attentions", len(value)))
+        if isinstance(value, Sequence)
+        else value
         for level, value in enumerate(values)
     ]
 

@@ -50,7 +50,9 @@ class BlockRemoval:
         for stage in up:
             edits += _keep(stage, tuple(sorted({0, stage.pairs - 1})))
         if not edits:
-            raise ValueError(f"variant base must find stages with more than one pair, but {type(model).__name__} has none.")
+            raise ValueError(
+                f"variant base must find stages with more than one pair, but {type(model).__name__} has none."
+            )
         return Plan(edits)
 
     def _mid(self, model: Any) -> Detach:
@@ -59,18 +61,18 @@ class BlockRemoval:
         return Detach("mid_block")
 
     def _innermost(self, model: Any, down: list[Stage], up: list[Stage]) -> list[Keep | Detach]:
-        if len(down) < 2 or len(down) != len(up):
-            raise ValueError(
-                f"variant must be base, small or none for a U-Net of {len(down)} down and {len(up)} up stages, not 'tiny'."
-            )
+        if len(down) == 1 or len(down) != len(up):
+            found = f"{len(down)} down and {len(up)} up stages"
+            raise ValueError(f"variant must be base, small or none for a U-Net of {found}, not 'tiny'.")
         if down[-1].channels != down[-2].channels:
             # The remaining innermost up stage takes as many channels as the removed one gave.
             widths = f"{down[-2].channels} and {down[-1].channels}"
-            raise ValueError(
-                f"variant must be base, small or none where the two innermost stages differ in width ({widths}), not 'tiny'."
-            )
+            rule = "variant must be base, small or none where the two innermost stages differ in width"
+            raise ValueError(f"{rule} ({widths}), not 'tiny'.")
         entry = f"{down[-2].path}.downsamplers"
-        sampler = [Detach(entry)] if getattr(model.get_submodule(down[-2].path), "downsamplers", None) is not None else []
+        sampler = (
+            [Detach(entry)] if getattr(model.get_submodule(down[-2].path), "downsamplers", None) is not None else []
+        )
         count = len(down)
         return [Keep("down_blocks", tuple(range(count - 1))), Keep("up_blocks", tuple(range(1, count))), *sampler]
 

@@ -65,7 +65,9 @@ def _check(edit: Edit, parent: nn.Module) -> None:
         raise ValueError(f"{edit.name} must name a module that is there, but {edit.path!r} is None.")
     if isinstance(edit, Keep):
         if not isinstance(child, nn.ModuleList):
-            raise ValueError(f"keep must name a ModuleList, but {edit.path!r} is a {type(child).__name__}.")
+            raise ValueError(  # noqa: TRY004 - a plan is a user's input, and every bad input is a ValueError
+                f"keep must name a ModuleList, but {edit.path!r} is a {type(child).__name__}."
+            )
         if edit.indices[-1] >= len(child):
             raise ValueError(f"indices of {edit.path} must be below its length {len(child)}, not {edit.indices}.")
 

@@ -33,7 +33,7 @@ class Detach:
 
 @dataclass(frozen=True)
 class Skip:
-    """Replaces the module at `path` by one that returns its first argument ("identity") or zeros of its shape ("zero")."""
+    """Replaces the module at `path` by one that returns its first argument ("identity") or zeros like it ("zero")."""
 
     name: ClassVar[str] = "skip"
     path: str

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Plan:
 
     def __init__(self, edits: Iterable[Edit] = ()) -> None:
         ordered = sorted(edits, key=lambda edit: edit.path)
-        for first, second in zip(ordered, ordered[1:], strict=False):
+        for first, second in pairwise(ordered):
             if first.path == second.path:
                 raise ValueError(f"a plan must have at most one edit a path, not {first} and {second}.")
         object.__setattr__(self, "edits", tuple(ordered))

@@ -1,0 +1,26 @@
+"""Teachers and students: building, loading, saving."""
+
+from ldc.models.architectures import ARCHITECTURES
+from ldc.models.latent_diffusion import Guidance, LatentDiffusion, check_compatible, encode_text, freeze
+from ldc.models.saving import save_student
+from ldc.models.students import build_student, find_student, initialised_from_teacher, load_student
+from ldc.models.teachers import Teacher, check_teacher, load_teacher, meta_unet, text_tokens
+
+__all__ = [
+    "ARCHITECTURES",
+    "Guidance",
+    "LatentDiffusion",
+    "Teacher",
+    "build_student",
+    "check_compatible",
+    "check_teacher",
+    "encode_text",
+    "find_student",
+    "freeze",
+    "initialised_from_teacher",
+    "load_student",
+    "load_teacher",
+    "meta_unet",
+    "save_student",
+    "text_tokens",
+]
