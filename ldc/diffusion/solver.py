@@ -1,7 +1,8 @@
 """The skipping-step DDIM solver with which a teacher jumps along its probability-flow ODE.
 
-Source: Luo et al. 2023, section 4.3 (skipping step), eq. 13 (DDIM). The solver has N start times t_{n+k} = (n + 1) T/N - 1, n = 0 .. N-1 (19, 39, .. 999 for N = 50, T = 1000), and jumps k
+The solver has N start times t_{n+k} = (n + 1) T/N - 1, n = 0 .. N-1 (19, 39, .. 999 for N = 50, T = 1000), and jumps k
 timesteps back, stopping at t = 0, whose alpha_bar_0 is used as it is (not 1): index 0 goes from 19 to 0.
+Source: Luo et al. 2023, section 4.3 (skipping step) and eq. 13 (DDIM).
 
 Legend: B batch, C latent channels, H x W latent size, T timesteps of the process, N solver steps, k skip, n index.
 """

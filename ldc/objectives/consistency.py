@@ -109,7 +109,7 @@ class ConsistencyDistillation(Objective):
             end = self.solver.end(self.solver.index(t))
             network = networks.student if networks.target is None else networks.target
             target, _ = self.consistency(network, x_prev, end, batch.text, w=draws.guidance)
-        # Where the student is its own target, autocast must not reuse weights that it cast without gradient.
+        # Where the student is its own target, no version of autocast may reuse weights that it cast without gradient.
         torch.clear_autocast_cache()
         online, features = self.consistency(
             networks.student, x_t, t, batch.text, w=draws.guidance, points=self.student_points
