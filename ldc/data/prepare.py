@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 class Prepared:
     """What `prepare_data` made, and `prepared.json` says.
 
-    `counts`: {split: usable samples, None when streaming}, plus "filtered" {reason: count} and "skipped" {reason: count}.
+    `counts`: {split: usable samples, None when streaming}, "filtered": {reason: count}, "skipped": {reason: count}.
     """
 
     folder: Path  # holds prepared.json and report.json; the tars may stand elsewhere
@@ -75,13 +76,14 @@ def prepare_data(
         ValueError: an input is missing, or too many samples are damaged. The sentence is made for users.
     """
     source.check()
-    cache = cache or default_cache()
+    cache = (cache or default_cache()).absolute()
     report = SkipReport(max_skipped)
     tars = source.resolve(cache, report)
     if not tars.train:
         raise ValueError(f"the source {source.name} must have training samples, but all of it is held out or damaged.")
     folder = cache / "prepared" / f"{source.name}-{_state(tars, filters, check_images)}"
-    make_once(folder, lambda temporary: _build(temporary, tars, filters, report, cache, check_images))
+    build = partial(_build, tars=tars, filters=filters, report=report, cache=cache, check_images=check_images)
+    make_once(folder, build)
     SkipReport.read(folder / REPORT, max_skipped).check()  # made under another limit, maybe
     prepared = load_prepared(folder)
     log.info("prepared %s: %s", folder, prepared.counts)
@@ -113,26 +115,25 @@ def load_prepared(folder: Path | str) -> Prepared:
 
 def _state(tars: SourceTars, filters: Filters | None, check_images: bool) -> str:
     """Returns 8 hex digits for the tars (path, size, modification time) and how they are treated."""
-    local = [
-        tar
-        for paths in (tars.held_out.values() if tars.streaming else (tars.train, *tars.held_out.values()))
-        for tar in paths
-    ]
+    local = [tar for paths in _local_splits(tars).values() for tar in paths]
     stamps = [(tar, Path(tar).stat().st_size, Path(tar).stat().st_mtime_ns) for tar in local]
     treatment = [SCHEMA, asdict(filters) if filters else None, check_images]
     return hashlib.sha256(json.dumps([treatment, asdict(tars), stamps]).encode()).hexdigest()[:8]
 
 
+def _local_splits(tars: SourceTars) -> dict[str, Sequence[str]]:
+    return {**({} if tars.streaming else {"train": tars.train}), **tars.held_out}
+
+
 def _build(
-    folder: Path, tars: SourceTars, filters: Filters | None, report: SkipReport, cache: Path, check_images: bool
+    folder: Path, *, tars: SourceTars, filters: Filters | None, report: SkipReport, cache: Path, check_images: bool
 ) -> None:
     counts: dict[str, Any] = {}
     filtered: dict[str, int] = {}
     excluded: list[str] = []
-    splits = {**({} if tars.streaming else {"train": tars.train}), **tars.held_out}
     if tars.streaming:
         counts["train"] = None
-    for split, paths in splits.items():
+    for split, paths in _local_splits(tars).items():
         samples = ShardedSamples(paths, filters if split == "train" else None, report=report, cache=cache)
         corrupt = [] if tars.checked or not check_images else _corrupt_images(samples, report)
         report.check()
@@ -146,7 +147,7 @@ def _build(
         "counts": counts,
         "filters": asdict(filters) if filters else None,
         "excluded": excluded,
-        "cache": str(cache.resolve()),
+        "cache": str(cache),
     }
     report.write(folder / REPORT)
     (folder / FILE).write_text(json.dumps(content, indent=2) + "\n")

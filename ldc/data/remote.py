@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 REMOTE = re.compile(r"(pipe:|https?://|s3://|gs://)")
-COMMANDS = {"s3://": "aws s3 cp '{url}' -", "gs://": "gsutil cat '{url}'"}
+COMMANDS = {"s3://": "aws s3 cp {url} -", "gs://": "gsutil cat {url}"}
 NUM_CONNECTIONS = 4
 TIMEOUT_SECONDS = 60
 log = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ def pipe_command(url: str) -> str | None:
     """Returns the shell command that writes the tar to its standard output, or None for http(s)."""
     if url.startswith("pipe:"):
         return url.removeprefix("pipe:").strip()
-    return next((command.format(url=url) for scheme, command in COMMANDS.items() if url.startswith(scheme)), None)
+    return next(
+        (command.format(url=shlex.quote(url)) for scheme, command in COMMANDS.items() if url.startswith(scheme)), None
+    )
 
 
 def fetch_all(urls: Sequence[str], cache: Path) -> list[str]:

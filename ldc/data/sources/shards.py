@@ -23,8 +23,8 @@ class Shards:
     """Tars by pattern.
 
     Args:
-        urls: a pattern or a list of them: paths, folders of tars, globs, brace patterns (`{00000..00099}.tar`), http(s),
-            s3 or gs addresses, `pipe:` commands.
+        urls: a pattern or a list of them: paths, folders of tars, globs, brace patterns (`{00000..00099}.tar`),
+            http(s), s3 or gs addresses, `pipe:` commands.
         held_out: {name: patterns} of tars to evaluate on.
         reader: "indexed" reads local tars, and remote ones through a copy in the cache; "streaming" reads on the fly,
             copies nothing and resumes at shard granularity.
