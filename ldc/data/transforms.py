@@ -1,15 +1,14 @@
-"""From an image file's bytes to pixels: decode, resize the short side, crop the centre, flip, scale to [-1, 1].
-
-Whether to flip is decided by `ldc.data.draws`.
-"""
+"""From an image file's bytes to pixels: decode, resize the short side, crop the centre, flip, scale to [-1, 1]."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ldc import randomness
 from ldc.data.samples import SkippedSampleError
 
 
@@ -48,3 +47,8 @@ def to_pixels(image: Image.Image, size: int, *, flip: bool = False) -> Tensor:
         square = ImageOps.mirror(square)
     array = np.array(square, dtype=np.float32)  # (size, size, 3)
     return torch.from_numpy(array / 127.5 - 1.0).permute(2, 0, 1).contiguous()
+
+
+def flips(seed: int, positions: Tensor | Sequence[int]) -> Tensor:
+    """Returns which positions of the stream are mirrored, bool (B,): a fair coin."""
+    return randomness.integers(seed, "flip", positions, high=2).bool()
