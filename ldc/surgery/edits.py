@@ -5,6 +5,7 @@ An edit holds no weights and knows no architecture; `ldc.surgery.apply` carries 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, ClassVar
 
 
@@ -67,5 +68,5 @@ def edit_from_json(content: Mapping[str, Any]) -> Edit:
     try:
         return KINDS[name](**fields)
     except TypeError:
-        allowed = ", ".join(KINDS[name].__dataclass_fields__)
+        allowed = ", ".join(field.name for field in dataclass_fields(KINDS[name]))
         raise ValueError(f"edit {name} must have the fields {allowed}, not {', '.join(fields) or 'none'}.") from None

@@ -19,6 +19,7 @@ SCHEDULER = {
     "beta_end": 0.012,
     "prediction_type": "v_prediction",
     "clip_sample": False,
+    "steps_offset": 1,
 }
 
 

@@ -1,0 +1,79 @@
+"""MACs of the published U-Nets: exact, with and without attention products (bksdm acceptance fact A3)."""
+
+import copy
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from ldc.families import settle
+from ldc.models import Teacher, meta_unet
+from ldc.profiling import latency, macs, params, tensors
+from ldc.pruning import BlockRemoval
+from ldc.surgery import apply
+
+MACS = {
+    ("sd14", 64, "none"): (401_636_720_640, 338_610_585_600),
+    ("sd14", 64, "base"): (261_496_995_840, 223_672_074_240),
+    ("sd14", 64, "small"): (255_447_203_840, 217_645_383_680),
+    ("sd14", 64, "tiny"): (242_754_519_040, 204_952_698_880),
+    ("sd21_base", 64, "none"): (402_128_732_160, 339_102_597_120),
+    ("sd21_base", 64, "base"): (261_812_387_840, 223_987_466_240),
+    ("sd21_base", 64, "small"): (255_712_133_120, 217_910_312_960),
+    ("sd21_base", 64, "tiny"): (243_019_448_320, 205_217_628_160),
+    ("sd21", 96, "none"): (1_074_552_872_960, 760_485_969_920),
+}
+MACS_768 = {"base": 690_844_016_640, "small": 677_345_361_920, "tiny": 648_792_965_120}
+
+
+def pruned(name, variant):
+    unet = meta_unet(Teacher(name, architecture=name))
+    return apply(unet, BlockRemoval(variant).plan(unet), settle)
+
+
+def tiny_unet(**changes):
+    return UNet2DConditionModel(block_out_channels=[8, 16, 16, 16], norm_num_groups=4, cross_attention_dim=8, **changes)
+
+
+@pytest.mark.parametrize("case", MACS)
+def test_macs_are_those_of_the_published_networks(case):
+    name, size, variant = case
+    total, without = MACS[case]
+    assert macs(pruned(name, variant), size, 77) == {"macs": total, "macs_without_attention": without}
+
+
+@pytest.mark.parametrize("variant", MACS_768)
+def test_macs_at_768_pixels_are_those_of_the_published_students(variant):
+    assert macs(pruned("sd21", variant), 96, 77)["macs"] == MACS_768[variant]
+
+
+def test_counting_leaves_the_network_and_its_attention_processors_alone():
+    unet = tiny_unet()
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    processors = copy.copy(unet.attn_processors)
+    macs(unet, 16, 5)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in unet.state_dict().items())
+    assert {name: type(p) for name, p in unet.attn_processors.items()} == {n: type(p) for n, p in processors.items()}
+    assert unet.training
+
+
+def test_the_guidance_projection_is_counted():
+    with torch.device("meta"):
+        plain, guided = macs(tiny_unet(), 16, 5), macs(tiny_unet(time_cond_proj_dim=32), 16, 5)
+    assert guided["macs"] - plain["macs"] == 32 * 8
+
+
+def test_parameters_and_tensors_are_counted():
+    layer = torch.nn.BatchNorm1d(4)
+    assert (params(layer), tensors(layer)) == (8, 5)
+
+
+def test_latency_calls_once_more_than_it_times():
+    calls = []
+    assert latency(lambda: calls.append(1), repeats=3) >= 0
+    assert len(calls) == 4
+
+
+def test_latency_needs_a_repeat():
+    with pytest.raises(ValueError, match="repeats must be at least 1, not 0"):
+        latency(lambda: None, repeats=0)
