@@ -5,36 +5,41 @@ progress when a checkpoint is saved: what workers have read ahead does not count
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ldc.data.encoded import Encoded
 from ldc.data.filters import Filters
 from ldc.data.latents import LatentDataset
 from ldc.data.order import StreamBatchSampler
-from ldc.data.pixels import PixelDataset
+from ldc.data.pixels import PixelDataset, PixelReader, StreamingPixels, collate_pixels
 from ldc.data.sharded import ShardedSamples
+from ldc.data.streaming import StreamingSamples
 
 log = logging.getLogger(__name__)
 
 
-class StreamDataset(Protocol):
-    """A map from positions of the stream to samples, and from samples to a batch."""
+class SizedLoader:
+    """A loader with the length of the whole fit, of which it yields what is left.
 
-    size: int  # samples in the data, not in the stream
+    Not a DataLoader, so that Lightning neither puts another sampler into it nor doubts its length. Lightning takes a
+    loader with a state for one that resumes exactly; the position itself is the data module's state.
+    """
 
-    def __getitem__(self, position: int) -> Any: ...
+    def __init__(self, loader: DataLoader, num_batches: int):
+        self.loader = loader
+        self.num_batches = num_batches
 
-    def collate(self, samples: list[Any]) -> Any: ...
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loader)
 
-
-class StreamLoader(DataLoader):
-    """A DataLoader that tells Lightning that a resume is exact; the position itself is the data module's state."""
+    def __len__(self) -> int:
+        return self.num_batches
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -46,8 +51,7 @@ class StreamLoader(DataLoader):
 class StreamDataModule(LightningDataModule):
     """The training loader over an endless stream of positions; subclasses say what stands there.
 
-    The number of batches comes from the trainer: `max_steps` x `accumulate_grad_batches`. The trainer must leave the
-    sampler alone (`use_distributed_sampler=False`), as each rank already reads its own positions.
+    The length comes from the trainer: `max_steps` x `accumulate_grad_batches` batches.
 
     Args:
         batch_size: samples in one rank's batch.
@@ -57,20 +61,19 @@ class StreamDataModule(LightningDataModule):
 
     def __init__(self, batch_size: int, seed: int, num_workers: int = 0):
         super().__init__()
+        if batch_size < 1 or num_workers < 0:
+            raise ValueError(
+                f"batch_size must be positive and num_workers not negative, not {batch_size}, {num_workers}."
+            )
         self.batch_size = batch_size
         self.seed = seed
         self.num_workers = num_workers
         self._consumed = 0  # samples of the stream taken by all ranks when `_since` was read
         self._since: int | None = 0  # the trainer's processed batches at that point; None: not restored yet
-        self._dataset: StreamDataset | None = None
 
-    def build(self) -> StreamDataset:
-        """Returns the data set; called once, in each rank."""
+    def loader(self, consumed: int, finished: int, num_batches: int) -> DataLoader:
+        """Returns the loader of this rank's batches `finished` ... `num_batches` - 1, from sample `consumed` on."""
         raise NotImplementedError
-
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (Lightning's signature)
-        if self._dataset is None:
-            self._dataset = self.build()
 
     @property
     def consumed(self) -> int:
@@ -79,27 +82,18 @@ class StreamDataModule(LightningDataModule):
             return self._consumed
         return self._consumed + (self._processed() - self._since) * self.batch_size * self.trainer.world_size
 
-    def train_dataloader(self) -> DataLoader:
-        self.setup()
+    def train_dataloader(self) -> SizedLoader:
         trainer = self.trainer
-        _check(trainer)
+        if trainer.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1 with an endless stream, not {trainer.max_steps}.")
         # Lightning asks after it has restored its loops: from here on, its progress is counted from this point.
         self._consumed, self._since = self.consumed, self._processed()
         finished = trainer.fit_loop.epoch_loop.batch_progress.current.processed
         if finished % trainer.accumulate_grad_batches:
             log.warning("Resuming inside an accumulation window: the first step sees fewer samples.")
-        sampler = StreamBatchSampler(
-            n=self._dataset.size,
-            batch_size=self.batch_size,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            seed=self.seed,
-            consumed=self._consumed,
-            num_batches=finished + (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches,
-            finished=finished,
-        )
-        log.info("Reading %d samples, from position %d of the stream.", self._dataset.size, self._consumed)
-        return StreamLoader(self._dataset, batch_sampler=sampler, collate_fn=self._dataset.collate, **self._workers())
+        num_batches = finished + (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
+        log.info("Reading from position %d of the stream.", self._consumed)
+        return SizedLoader(self.loader(self._consumed, finished, num_batches), num_batches)
 
     def state_dict(self) -> dict[str, Any]:
         return {"consumed": self.consumed, "seed": self.seed}
@@ -113,19 +107,22 @@ class StreamDataModule(LightningDataModule):
         # Not `ready` or `completed`: a checkpoint is mostly saved between a batch's processing and its completion.
         return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
-    def _workers(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-        }
+    def _sampled(self, data: Any, collate: Callable, consumed: int, finished: int, num_batches: int) -> DataLoader:
+        sampler = StreamBatchSampler(
+            data.size,
+            self.batch_size,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            seed=self.seed,
+            consumed=consumed,
+            num_batches=num_batches,
+            finished=finished,
+        )
+        return self._workers(data, batch_sampler=sampler, collate_fn=collate)
 
-
-def _check(trainer: Any) -> None:
-    if trainer.max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1 with an endless stream, not {trainer.max_steps}.")
-    if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:  # noqa: SLF001 (no public name)
-        raise ValueError("use_distributed_sampler must be False: each rank already reads its own positions.")
+    def _workers(self, data: Dataset, **options: Any) -> DataLoader:
+        pin_memory = torch.cuda.is_available()
+        return DataLoader(data, num_workers=self.num_workers, pin_memory=pin_memory, **options)
 
 
 class LatentDataModule(StreamDataModule):
@@ -134,6 +131,7 @@ class LatentDataModule(StreamDataModule):
     Args:
         folder: what `encode_shards` made.
         caption_dropout: share of samples whose caption is replaced by the empty one.
+        memory_limit_mb: a cache up to this size is read into memory.
     """
 
     def __init__(
@@ -151,20 +149,21 @@ class LatentDataModule(StreamDataModule):
         self.caption_dropout = caption_dropout
         self.memory_limit_mb = memory_limit_mb
 
-    def build(self) -> LatentDataset:
-        return LatentDataset(
-            Encoded(self.folder), self.seed, self.caption_dropout, memory_limit_mb=self.memory_limit_mb
-        )
+    def loader(self, consumed: int, finished: int, num_batches: int) -> DataLoader:
+        encoded = Encoded(self.folder)
+        data = LatentDataset(encoded, self.seed, self.caption_dropout, memory_limit_mb=self.memory_limit_mb)
+        return self._sampled(data, data.collate, consumed, finished, num_batches)
 
 
 class ImageTextDataModule(StreamDataModule):
-    """Batches of pixels and captions, ImageTextBatch, for encoding during training.
+    """Batches of pixels and captions, ImageTextBatch, from indexed shards, for encoding during training.
 
     Args:
         tars: shards of images and captions, local files.
         size: pixels; images are resized and cropped to the centre.
         filters: which samples to leave out by their metadata.
         flip: mirror one image in two.
+        caption_dropout: share of samples whose caption becomes "".
     """
 
     def __init__(
@@ -181,11 +180,45 @@ class ImageTextDataModule(StreamDataModule):
     ):
         super().__init__(batch_size, seed, num_workers)
         self.tars = list(tars)
-        self.size = size
         self.filters = filters
-        self.flip = flip
-        self.caption_dropout = caption_dropout
+        self.reader = PixelReader(size, seed, caption_dropout, flip)
 
-    def build(self) -> PixelDataset:
-        samples = ShardedSamples(self.tars, filters=self.filters)
-        return PixelDataset(samples, self.size, self.seed, self.caption_dropout, flip=self.flip)
+    def loader(self, consumed: int, finished: int, num_batches: int) -> DataLoader:
+        data = PixelDataset(ShardedSamples(self.tars, self.filters), self.reader)
+        return self._sampled(data, collate_pixels, consumed, finished, num_batches)
+
+
+class StreamingDataModule(StreamDataModule):
+    """Batches of pixels and captions, ImageTextBatch, streamed from `pipe:` commands and URLs.
+
+    It resumes at the start of a shard: see `ldc.data.streaming`.
+
+    Args:
+        urls: shards.
+        size: pixels; images are resized and cropped to the centre.
+        flip: mirror one image in two.
+        caption_dropout: share of samples whose caption becomes "".
+        streaming: further arguments of StreamingSamples: samples_per_shard, filters, shuffle_buffer, max_skipped.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        batch_size: int,
+        seed: int,
+        *,
+        size: int,
+        flip: bool = False,
+        caption_dropout: float = 0.0,
+        num_workers: int = 0,
+        **streaming: Any,
+    ):
+        super().__init__(batch_size, seed, num_workers)
+        self.urls = list(urls)
+        self.streaming = streaming
+        self.reader = PixelReader(size, seed, caption_dropout, flip)
+
+    def loader(self, consumed: int, finished: int, num_batches: int) -> DataLoader:  # noqa: ARG002 (trainer ends it)
+        samples = StreamingSamples(self.urls, self.seed, consumed=consumed, **self.streaming)
+        data = StreamingPixels(samples, self.reader)
+        return self._workers(data, batch_size=self.batch_size, collate_fn=collate_pixels, drop_last=True)
