@@ -1,0 +1,21 @@
+"""Training: one LightningModule, its callbacks and loggers, and `fit`. The only package that imports lightning."""
+
+from ldc.training.callbacks import Checkpoints, FiniteCheck, Interrupted, NonFiniteError, SampleGrids, WeightAverage
+from ldc.training.fit import FitResult, fit
+from ldc.training.loggers import loggers
+from ldc.training.module import DistillationModule
+from ldc.training.optimizers import adamw
+
+__all__ = [
+    "Checkpoints",
+    "DistillationModule",
+    "FiniteCheck",
+    "FitResult",
+    "Interrupted",
+    "NonFiniteError",
+    "SampleGrids",
+    "WeightAverage",
+    "adamw",
+    "fit",
+    "loggers",
+]

@@ -1,0 +1,17 @@
+"""What a fit does beside its steps."""
+
+from ldc.training.callbacks.averaging import WeightAverage
+from ldc.training.callbacks.checkpoint import Checkpoints, Interrupted
+from ldc.training.callbacks.finite import FiniteCheck, NonFiniteError
+from ldc.training.callbacks.grids import SampleGrids
+from ldc.training.callbacks.progress import Progress
+
+__all__ = [
+    "Checkpoints",
+    "FiniteCheck",
+    "Interrupted",
+    "NonFiniteError",
+    "Progress",
+    "SampleGrids",
+    "WeightAverage",
+]

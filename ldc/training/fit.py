@@ -1,0 +1,136 @@
+"""Runs a fit from plain arguments: builds the Trainer, resumes where a checkpoint is, and says what came out."""
+
+import logging
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.loggers import Logger
+
+from ldc.training.callbacks import Checkpoints, FiniteCheck, Progress, WeightAverage
+from ldc.training.callbacks.checkpoint import LAST
+from ldc.training.csv_log import FILE as CSV_FILE
+from ldc.training.module import DistillationModule
+from ldc.training.plots import loss_curves
+from ldc.training.quiet import quiet_lightning
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+log = logging.getLogger(__name__)
+
+
+class FitResult(NamedTuple):
+    """What came out of a fit."""
+
+    samples_seen: int  # over all runs of this fit and all ranks
+    steps: int  # optimizer steps, over all runs
+    metrics: dict[str, float]  # the latest log step's `train/<name>`
+    checkpoint: Path
+    average: WeightAverage | None  # `with average.applied(module.bare_student):` gives the averaged weights
+
+
+def fit(
+    module: DistillationModule,
+    datamodule: LightningDataModule,
+    *,
+    folder: Path | str,
+    max_steps: int,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    devices: int | str | list[int] = "auto",
+    strategy: Any = "auto",
+    num_nodes: int = 1,
+    accumulate_grad_batches: int = 1,
+    gradient_clip_val: float | None = None,
+    log_every_n_steps: int = 50,
+    checkpoint_every_n_steps: int = 1000,
+    keep_every_n_steps: int | None = None,
+    average: WeightAverage | None = None,
+    loggers: Sequence[Logger] = (),
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    resume: Path | str | None = None,
+) -> FitResult:
+    """Trains for `max_steps` optimizer steps in all, going on from `folder/last.ckpt` where there is one.
+
+    Args:
+        module: objective, networks, optimizer.
+        datamodule: sized loader of at least max_steps x accumulate_grad_batches batches, which saves its own position.
+        folder: the stage's folder; the checkpoint, logs and samples go there.
+        max_steps: optimizer steps from the very first one.
+        precision: "32-true", "bf16-mixed" or "16-mixed".
+        accelerator: as `devices`, `strategy` and `num_nodes`, Lightning's; "auto" takes a GPU where there is one.
+        devices: see `accelerator`.
+        strategy: see `accelerator`.
+        num_nodes: see `accelerator`.
+        accumulate_grad_batches: micro-batches of an optimizer step.
+        gradient_clip_val: largest norm of the gradients; None does not clip.
+        log_every_n_steps: optimizer steps from log row to log row, at most `max_steps`.
+        checkpoint_every_n_steps: optimizer steps from save to save.
+        keep_every_n_steps: optimizer steps from lasting checkpoint to lasting checkpoint.
+        average: keeps a moving average of the weights for publishing.
+        loggers: from `ldc.training.loggers.loggers`.
+        callbacks: more of them, such as SampleGrids.
+        progress: show steps, samples per second and the time left on stderr.
+        resume: an explicit checkpoint, instead of `folder/last.ckpt`.
+
+    Raises:
+        ValueError: the precision is unknown, a checkpoint is missing, damaged or of other networks.
+        NonFiniteError: a loss or a gradient is not finite.
+        Interrupted: the process was told to stop; the state is saved.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, not {precision!r}.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = find_checkpoint(folder, resume)
+    checkpoints = Checkpoints(folder, checkpoint_every_n_steps, keep_every_n_steps)
+    always = [average, FiniteCheck(), *callbacks, Progress() if progress else None, checkpoints]
+    with quiet_lightning():
+        trainer = Trainer(
+            max_steps=max_steps,
+            max_epochs=-1,
+            precision=precision,
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            num_nodes=num_nodes,
+            accumulate_grad_batches=accumulate_grad_batches,
+            gradient_clip_val=gradient_clip_val,
+            log_every_n_steps=max(1, min(log_every_n_steps, max_steps)),
+            logger=list(loggers),
+            callbacks=[callback for callback in always if callback is not None],
+            default_root_dir=folder,
+            enable_checkpointing=True,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+            use_distributed_sampler=False,  # the data module shares the stream out among ranks
+        )
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    if trainer.is_global_zero:
+        loss_curves(folder / CSV_FILE, folder / "samples" / "losses.png")
+    return FitResult(module.samples_seen, trainer.global_step, module.metrics, checkpoints.last, average)
+
+
+def find_checkpoint(folder: Path, resume: Path | str | None = None) -> Path | None:
+    """Returns the checkpoint to go on from: the explicit one, else `folder/last.ckpt`, else None.
+
+    Raises:
+        ValueError: the explicit one does not exist, or the one found is not a whole checkpoint.
+    """
+    path = folder / LAST if resume is None else Path(resume)
+    if not path.is_file():
+        if resume is None:
+            return None
+        raise ValueError(f"resume must be a checkpoint file, but {str(path)!r} does not exist.")
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        log.info("going on from %s at step %d.", path, content["global_step"])
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} must be a whole checkpoint, but reading it failed: {reason}.") from error
+    return path

@@ -1,0 +1,226 @@
+"""The one LightningModule of the project: it joins an objective to networks, an optimizer and a checkpoint.
+
+The checkpoint holds the student and the target; the teacher is outside the module tree, so no strategy saves, averages
+or trains it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ldc.data.batch import ImageTextBatch
+from ldc.objectives import Networks
+from ldc.training.networks import checkpoint_gradients, freeze, frozen_copy, tapped
+
+
+class DistillationModule(LightningModule):
+    """Trains a student by any objective.
+
+    Args:
+        objective: `forward(networks, batch) -> {"total": ..., name: ...}`; `needs`, `student_points` and
+            `teacher_points` say which networks and activations it uses.
+        student: the network that is trained, and saved under its own key names.
+        teacher: frozen here; it may share the student's weights only as a view without parameters of its own (LoRA).
+        optimizer: function of the parameters that require a gradient.
+        schedule: function of the optimizer, stepped after every optimizer step; None keeps the rate.
+        target_decay: mu of LCM's moving average, target <- mu target + (1 - mu) student; None means no target.
+        encode: function from an ImageTextBatch to the batch that the objective takes.
+        gradient_checkpointing: recompute the student's activations in the backward pass.
+        compile: compile student and teacher.
+        channels_last: memory format of all networks.
+        teacher_dtype: cast of the teacher ("bfloat16"); None keeps its dtype.
+
+    Attributes:
+        samples_seen: samples that all ranks together have been given, over all runs of this fit.
+        losses: the latest micro-batch's named losses, detached, on the device.
+        metrics: the latest log step's `train/<name>`.
+
+    Raises:
+        ValueError: the objective needs a network that is not given.
+    """
+
+    def __init__(
+        self,
+        objective: Any,
+        student: nn.Module,
+        teacher: Any = None,
+        *,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        target_decay: float | None = None,
+        encode: Callable[[ImageTextBatch], Any] | None = None,
+        gradient_checkpointing: bool = False,
+        compile: bool = False,  # noqa: A002 - the key's name in configs
+        channels_last: bool = False,
+        teacher_dtype: str | torch.dtype | None = None,
+    ):
+        super().__init__()
+        self.strict_loading = False  # the checkpoint has no teacher: load_state_dict checks what must be there
+        check_needs(objective, teacher, target_decay)
+        self.objective = objective
+        self.make_optimizer, self.make_schedule, self.encode = optimizer, schedule, encode
+        self.target_decay = target_decay
+        self.samples_seen = 0
+        self.losses: dict[str, Tensor] = {}
+        self.metrics: dict[str, float] = {}
+        self._micro_batches: list[dict[str, Tensor]] = []
+        if gradient_checkpointing:
+            checkpoint_gradients(student)
+        if isinstance(teacher, nn.Module):
+            freeze(teacher, teacher_dtype)
+        if channels_last:
+            for network in filter(None, (student, teacher)):
+                network.to(memory_format=torch.channels_last)
+        self.target = None if target_decay is None else frozen_copy(student)
+        self.student = tapped(student.train(), getattr(objective, "student_points", ()))
+        # Lists keep modules out of the module tree: the teacher is not ours to save, the student is in it already.
+        self._bare_student = [student]
+        self._teacher = [tapped(teacher, getattr(objective, "teacher_points", ()))]
+        if compile:
+            for network in (self.student, self.teacher, self.target):
+                if isinstance(network, nn.Module):
+                    network.compile()
+
+    @property
+    def teacher(self) -> Any:
+        return self._teacher[0]
+
+    @property
+    def bare_student(self) -> nn.Module:
+        """The student without taps: what is saved, published and drawn from."""
+        return self._bare_student[0]
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        losses = self.objective(Networks(self.student, self.teacher, self.target), batch)
+        self.log_losses(losses)
+        return losses["total"]
+
+    def log_losses(self, losses: Mapping[str, Tensor]) -> None:
+        """Keeps the micro-batch's losses on the device; `write_log` reads those of a log step."""
+        self.losses = {name: value.detach() for name, value in losses.items()}
+        if self._trainer is not None and (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self._micro_batches.append(self.losses)
+
+    def write_log(self) -> None:
+        """Gives `train/<name>` to the loggers on a log step: the mean over the step's micro-batches and over ranks.
+
+        It runs before the step's checkpoint is saved, so that a resumed fit misses no row. Lightning's `self.log` would
+        write only after it.
+        """
+        micro_batches, self._micro_batches = self._micro_batches, []
+        if not micro_batches:
+            return
+        names = list(micro_batches[0])
+        values = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in micro_batches]).mean(
+            0
+        )
+        values = self.trainer.strategy.reduce(values, reduce_op="mean").tolist()
+        self.metrics = {f"train/{name}": value for name, value in zip(names, values, strict=True)}
+        self.metrics["train/lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        for logger in self.loggers:
+            logger.log_metrics(self.metrics, step=self.trainer.global_step + 1)
+            logger.save()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer([p for p in self.student.parameters() if p.requires_grad])
+        if "mixed" in str(self.trainer.precision) and self.trainer.gradient_clip_val:
+            # A fused optimizer would unscale fp16's gradients inside its kernel, too late for clipping; and Lightning
+            # refuses to clip them under bf16 too, where nothing is scaled.
+            optimizer._step_supports_amp_scaling = False  # noqa: SLF001
+        if self.make_schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.make_schedule(optimizer), "interval": "step"},
+        }
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.update_target()
+        self.write_log()
+
+    @torch.no_grad()
+    def update_target(self) -> None:
+        """Moves the target: parameters <- mu target + (1 - mu) student; buffers stay (Luo et al. 2023, Algorithm 1)."""
+        if self.target is None or self.target_decay is None:
+            return
+        targets, students = list(self.target.parameters()), list(self.bare_student.parameters())
+        torch._foreach_lerp_(targets, students, 1 - self.target_decay)
+
+    def on_fit_start(self) -> None:
+        for network in (self.teacher, self.encode):
+            if hasattr(network, "to"):
+                network.to(self.device)
+
+    def on_train_start(self) -> None:
+        needed = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+        if self.trainer.num_training_batches < needed:
+            raise ValueError(
+                f"num_batches of the data must be at least {needed}, not {self.trainer.num_training_batches}."
+            )
+
+    @torch.no_grad()
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if not isinstance(batch, ImageTextBatch):
+            return batch
+        if self.encode is None:
+            raise ValueError("encode must be given where the data are pixels or captions, not None.")
+        return self.encode(batch)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.samples_seen += len(batch.positions) * self.trainer.world_size
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns the student's and the target's own keys, prefixed; no taps, no teacher."""
+        networks = {"student": self.bare_student, "target": self.target}
+        return {
+            f"{name}.{key}": value
+            for name, network in networks.items()
+            if network is not None
+            for key, value in network.state_dict().items()
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> None:
+        """Loads what `state_dict` gives.
+
+        Raises:
+            ValueError: a tensor is missing, unknown or of another shape, whatever `strict` says.
+        """
+        check_complete(state_dict, self.state_dict())
+        for name, network in (("student.", self.bare_student), ("target.", self.target)):
+            own = {key.removeprefix(name): value for key, value in state_dict.items() if key.startswith(name)}
+            if network is not None:
+                network.load_state_dict(own, strict=True, assign=assign)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint |= {"samples_seen": self.samples_seen, "metrics": self.metrics}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.samples_seen, self.metrics = checkpoint["samples_seen"], checkpoint["metrics"]
+
+
+def check_needs(objective: Any, teacher: Any, target_decay: float | None) -> None:
+    """Raises ValueError where the objective needs a network that is not there."""
+    needs = getattr(objective, "needs", ())
+    if "teacher" in needs and teacher is None:
+        raise ValueError(f"teacher must be given for {type(objective).__name__}, not None.")
+    if "target" in needs and target_decay is None:
+        raise ValueError(f"target_decay must be given for {type(objective).__name__}, not None.")
+
+
+def check_complete(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raises ValueError where a checkpoint's tensors are not exactly the expected ones by name and shape."""
+    for names, word in ((expected.keys() - given.keys(), "missing"), (given.keys() - expected.keys(), "unknown")):
+        if names:
+            raise ValueError(
+                f"the checkpoint must hold exactly the {len(expected)} tensors of student and target,"
+                f" but {len(names)} are {word}, the first {min(names)!r}."
+            )
+    for name, value in expected.items():
+        if given[name].shape != value.shape:
+            raise ValueError(f"{name} must have shape {tuple(value.shape)}, not {tuple(given[name].shape)}.")

@@ -1,0 +1,56 @@
+"""What training does to networks before the first step: freeze and cast the teacher, copy the target, set the taps."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ldc.families.taps import Tapped
+
+
+def frozen_copy(module: nn.Module) -> nn.Module:
+    """Returns a copy in evaluation mode whose parameters take no gradient: the start of a moving average."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+def freeze(teacher: nn.Module, dtype: str | torch.dtype | None = None) -> nn.Module:
+    """Puts a teacher in evaluation mode without gradients, and casts it where a dtype is given, in place.
+
+    Objectives call a network in its own precision, so a teacher in bfloat16 needs nothing else.
+
+    Raises:
+        ValueError: there is no such floating dtype.
+    """
+    if dtype is not None:
+        teacher.to(floating_dtype(dtype))
+    return teacher.eval().requires_grad_(False)
+
+
+def floating_dtype(name: str | torch.dtype) -> torch.dtype:
+    """Returns torch's floating dtype of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    dtype = getattr(torch, name, None) if isinstance(name, str) else name
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"teacher_dtype must be float32, bfloat16, float16 or none, not {name!r}.")
+    return dtype
+
+
+def tapped(module: Any, points: Sequence[str]) -> Any:
+    """Returns the module wrapped so that it also gives the activations at `points`, or itself where there are none."""
+    return Tapped(module, points) if points else module
+
+
+def checkpoint_gradients(network: Any) -> None:
+    """Turns on a network's own gradient checkpointing.
+
+    Raises:
+        ValueError: the network has none.
+    """
+    if not hasattr(network, "enable_gradient_checkpointing"):
+        raise ValueError(f"gradient_checkpointing must be off for {type(network).__name__}, which has none.")
+    network.enable_gradient_checkpointing()
