@@ -1,0 +1,309 @@
+import pytest
+import torch
+from torch import nn
+
+from ldc.families.taps import Tapped
+from ldc.objectives import ConsistencyDistillation, Draws, Networks
+from ldc.objectives.base import at_least_float32
+
+KEYS = {"l2": "l2", "huber": "huber_c1e3"}
+
+
+@pytest.fixture(scope="module")
+def student(tiny_nets):
+    """A teacher-shaped student with the closed-form weights, its guidance projection among them."""
+    return tiny_nets.filled({**tiny_nets.config, "time_cond_proj_dim": 32})
+
+
+@pytest.fixture(scope="module")
+def target(student, tiny_nets):
+    network = tiny_nets.filled({**tiny_nets.config, "time_cond_proj_dim": 32}).requires_grad_(False)
+    for average, online in zip(network.parameters(), student.parameters(), strict=True):
+        average.copy_(0.95 * online.detach() + 0.05 * (online.detach() + 0.01))
+    return network
+
+
+@pytest.fixture(scope="module")
+def inputs(tiny_nets):
+    w = torch.tensor([5.0, 7.5, 14.0], dtype=torch.float64)
+    draws = Draws(torch.tensor([19, 359, 999]), tiny_nets.wave((3, 4, 16, 16), 1.7, 1.1), w)
+    batch = tiny_nets.batch_of(3)
+    return batch._replace(empty_text=tiny_nets.wave((3, 7, 16), 4.1)), draws
+
+
+def objective_for(tiny_nets, prediction_type="epsilon", **options):
+    options = {"guidance_embedding_dim": 32, **options}
+    return ConsistencyDistillation(tiny_nets.process(prediction_type), **options)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("loss", ["l2", "huber"])
+def test_loss_equals_the_published_trainers(prediction_type, loss, golden, student, teacher, target, tiny_nets, inputs):
+    objective = objective_for(tiny_nets, prediction_type, loss=loss)
+    with torch.no_grad():
+        losses = objective.losses(Networks(student, teacher, target), *inputs)
+    expected = golden["lcm"][prediction_type][KEYS[loss]]
+    assert losses["total"].item() == losses["consistency"].item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_online_answer_teacher_step_and_target_are_the_published_ones(
+    prediction_type, golden, student, teacher, target, tiny_nets, inputs
+):
+    expected, (batch, draws) = golden["lcm"][prediction_type], inputs
+    objective = objective_for(tiny_nets, prediction_type)
+    x_t = objective.process.noisy(batch.latents, draws.noise, draws.timesteps)
+    with torch.no_grad():
+        x_prev, _ = objective.teacher_step(teacher, x_t, batch, draws)
+        online, _ = objective.consistency(student, x_t, draws.timesteps, batch.text, w=draws.guidance)
+        end = objective.solver.end(objective.solver.index(draws.timesteps))
+        answer, _ = objective.consistency(target, x_prev, end, batch.text, w=draws.guidance)
+    assert end.tolist() == [0, 339, 979]
+    assert x_prev.abs().sum().item() == pytest.approx(expected["x_prev_abs"], rel=1e-6)
+    assert online.abs().sum().item() == pytest.approx(expected["model_pred_abs"], rel=1e-6)
+    assert answer.abs().sum().item() == pytest.approx(expected["target_abs"], rel=1e-6)
+    assert torch.equal(answer[0], x_prev[0])  # index 0 ends at t = 0, where f is the identity
+    assert not torch.equal(answer[1], x_prev[1])
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_consistency_function_is_the_identity_at_zero_in_float32(prediction_type, tiny_nets):
+    objective = objective_for(tiny_nets, prediction_type, guidance_embedding_dim=None)
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    answer, _ = objective.consistency(Scale(3.0), x, torch.zeros(2, dtype=torch.int64), x[:, 0], w=torch.ones(2))
+    assert torch.equal(answer, x)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_pruned_student_with_another_config_than_the_teachers_trains(prediction_type, teacher, tiny_nets, inputs):
+    student = tiny_nets.pruned("tiny", teacher, time_cond_proj_dim=32)
+    objective = objective_for(tiny_nets, prediction_type, loss="huber")
+    losses = objective.losses(Networks(student, teacher, student), *inputs)
+    losses["total"].backward()
+    assert losses["total"].isfinite()
+    assert student.time_embedding.cond_proj.weight.grad.abs().max() > 0
+
+
+def test_student_with_a_zero_guidance_projection_answers_as_the_teacher_for_any_w(teacher, tiny_nets, inputs):
+    student = tiny_nets.filled({**tiny_nets.config, "time_cond_proj_dim": 32})
+    student.load_state_dict(teacher.state_dict(), strict=False)
+    nn.init.zeros_(student.time_embedding.cond_proj.weight)
+    batch, draws = inputs
+    with_w, _ = objective_for(tiny_nets).consistency(
+        student, batch.latents, draws.timesteps, batch.text, w=draws.guidance
+    )
+    plain = objective_for(tiny_nets, guidance_embedding_dim=None)
+    without, _ = plain.consistency(teacher, batch.latents, draws.timesteps, batch.text, w=draws.guidance)
+    assert torch.equal(with_w, without)
+
+
+def test_the_teacher_is_called_once_on_a_doubled_batch(student, teacher, target, tiny_nets, inputs):
+    calls = []
+    handle = teacher.register_forward_pre_hook(lambda _m, args: calls.append((args, torch.is_grad_enabled())))
+    objective_for(tiny_nets).losses(Networks(student, teacher, target), *inputs)
+    handle.remove()
+    ((x, t, text), grad_enabled), batch = *calls, inputs[0]
+    assert not grad_enabled
+    assert torch.equal(x[:3], x[3:])
+    assert torch.equal(t[:3], t[3:])
+    assert torch.equal(text, torch.cat([batch.text, batch.empty_text]))
+
+
+def test_one_empty_text_serves_the_whole_batch(student, teacher, target, tiny_nets, inputs):
+    batch, draws = inputs
+    one = batch._replace(empty_text=batch.empty_text[:1])
+    repeated = batch._replace(empty_text=batch.empty_text[:1].expand(3, -1, -1))
+    objective, networks = objective_for(tiny_nets), Networks(student, teacher, target)
+    assert objective.losses(networks, one, draws)["total"] == objective.losses(networks, repeated, draws)["total"]
+
+
+def test_gradient_flows_only_through_the_online_answer(teacher, tiny_nets, inputs):
+    networks = Networks(*(tiny_nets.filled({**tiny_nets.config, "time_cond_proj_dim": d}) for d in (32, None, 32)))
+    objective = objective_for(tiny_nets)
+    objective.losses(networks, *inputs)["total"].backward()
+    assert all(p.grad is None for network in (networks.teacher, networks.target) for p in network.parameters())
+    batch, draws = inputs
+    x_t = objective.process.noisy(batch.latents, draws.noise, draws.timesteps)
+    with torch.no_grad():
+        x_prev, _ = objective.teacher_step(networks.teacher, x_t, batch, draws)
+        end = objective.solver.end(objective.solver.index(draws.timesteps))
+        fixed, _ = objective.consistency(networks.target, x_prev, end, batch.text, w=draws.guidance)
+    online, _ = objective.consistency(networks.student, x_t, draws.timesteps, batch.text, w=draws.guidance)
+    weight = networks.student.conv_in.weight
+    (expected,) = torch.autograd.grad((online - fixed).square().mean(), weight)
+    torch.testing.assert_close(weight.grad, expected, rtol=1e-12, atol=0)
+
+
+def test_without_a_target_network_the_student_itself_is_the_target(student, teacher, tiny_nets, inputs):
+    objective = objective_for(tiny_nets)
+    alone = objective.losses(Networks(student, teacher), *inputs)["total"]
+    assert alone == objective.losses(Networks(student, teacher, student), *inputs)["total"]
+    (gradient,) = torch.autograd.grad(alone, student.conv_in.weight)
+    assert gradient.abs().max() > 0
+
+
+def test_a_student_that_is_its_own_target_gets_gradients_under_autocast(tiny_nets):
+    network = Scale(0.5)
+    objective = objective_for(tiny_nets, guidance_embedding_dim=None)
+    batch = tiny_nets.batch_of(2)
+    batch = batch._replace(latents=batch.latents.float(), text=batch.text.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective.losses(Networks(network, Scale(0.4)), batch, objective.draw(batch, 0))["total"]
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert network.mix.weight.grad.abs().max() > 0
+
+
+def test_teacher_and_target_are_unchanged_by_an_optimizer_step(tiny_nets, inputs):
+    networks = Networks(*(tiny_nets.filled({**tiny_nets.config, "time_cond_proj_dim": d}) for d in (32, None, 32)))
+    frozen = [network.state_dict() for network in (networks.teacher, networks.target)]
+    before = [{key: value.clone() for key, value in state.items()} for state in frozen]
+    optimizer = torch.optim.AdamW([p for network in networks for p in network.parameters()])
+    objective_for(tiny_nets).losses(networks, *inputs)["total"].backward()
+    optimizer.step()
+    for now, then in zip(frozen, before, strict=True):
+        assert all(torch.equal(value, then[key]) for key, value in now.items())
+
+
+def test_feature_terms_compare_the_student_with_the_conditional_half_of_the_teacher_pass(teacher, tiny_nets, inputs):
+    points = [("down_blocks.0", "down_blocks.0"), ("up_blocks.3", "up_blocks.2")]
+    student = tiny_nets.pruned("tiny", teacher, time_cond_proj_dim=32)
+    objective = objective_for(tiny_nets, feature_points=points, feature_weight=0.1)
+    batch, draws = inputs
+    losses = objective.losses(Networks(student, teacher), batch, draws)
+    x_t = objective.process.noisy(batch.latents, draws.noise, draws.timesteps)
+    tapped = Tapped(teacher, objective.teacher_points)
+    _, conditional = tapped(x_t, draws.timesteps, batch.text)
+    tapped.remove()
+    _, features = objective.consistency(
+        student, x_t, draws.timesteps, batch.text, w=draws.guidance, points=objective.student_points
+    )
+    for in_teacher, point in points:
+        expected = (features[point] - conditional[in_teacher]).square().mean()
+        torch.testing.assert_close(losses[f"feature/{point}"], expected, rtol=1e-9, atol=0)
+    torch.testing.assert_close(losses["total"], losses["consistency"] + 0.1 * losses["feature"], rtol=1e-12, atol=0)
+
+
+def test_feature_points_of_weight_zero_ask_for_no_taps(tiny_nets):
+    assert objective_for(tiny_nets, feature_points=[("mid_block", "mid_block")]).teacher_points == ()
+
+
+def test_huber_is_zero_at_zero_and_tends_to_the_absolute_difference(tiny_nets):
+    objective = objective_for(tiny_nets, loss="huber", huber_c=1e-3)
+    x = torch.tensor([5.0, -3.0], dtype=torch.float64)
+    assert objective.distance(x, x) == 0
+    assert objective.distance(x, torch.zeros_like(x)).item() == pytest.approx(4.0 - 1e-3, abs=1e-6)
+
+
+def test_hubers_gradient_is_the_closed_form(tiny_nets):
+    objective = objective_for(tiny_nets, loss="huber", huber_c=0.5)
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(objective.distance(x, torch.zeros_like(x)), x)
+    torch.testing.assert_close(gradient, (x / (x.square() + 0.25).sqrt() / 9).detach())
+
+
+def test_student_whose_embedding_differs_from_the_objectives_is_refused(student, teacher, tiny_nets, inputs):
+    with pytest.raises(ValueError, match="guidance_embedding_dim must be the student's 32, not 256"):
+        objective_for(tiny_nets, guidance_embedding_dim=256).losses(Networks(student, teacher), *inputs)
+    with pytest.raises(ValueError, match="guidance_embedding_dim must be the student's 32, not None"):
+        objective_for(tiny_nets, guidance_embedding_dim=None).losses(Networks(student, teacher), *inputs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "l1"}, "loss must be l2 or huber, not 'l1'"),
+        ({"huber_c": 0}, "huber_c must be positive, not 0"),
+        ({"guidance_range": (5, 2)}, r"guidance_range must be \(low, high\)"),
+        ({"feature_weight": -1}, "feature_weight must be at least 0, not -1"),
+        ({"target": "ema"}, "target must be average or online, not 'ema'"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message, tiny_nets):
+    with pytest.raises(ValueError, match=message):
+        objective_for(tiny_nets, **options)
+
+
+class Scale(nn.Module):
+    """A toy network: one 1x1 convolution."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.mix = nn.Conv2d(4, 4, 1)
+        nn.init.constant_(self.mix.weight, value)
+
+    def forward(self, x, _t, _text):
+        return self.mix(x)
+
+
+class GaussianTeacher(nn.Module):
+    """The exact noise of data N(mean, std^2): eps = sigma (x - alpha mean) / (alpha^2 std^2 + sigma^2)."""
+
+    def __init__(self, process, mean=0.7, std=0.4):
+        super().__init__()
+        self.process, self.mean, self.std = process, mean, std
+
+    def forward(self, x, t, _text):
+        alpha, sigma = self.process.alpha_sigma(t, x)
+        return sigma * (x - alpha * self.mean) / (alpha**2 * self.std**2 + sigma**2)
+
+
+class ExactStudent(nn.Module):
+    """Answers with the noise that makes f the composition of all DDIM steps to t = 0, in closed form x -> a x + b."""
+
+    def __init__(self, process, mean=0.7, std=0.4):
+        super().__init__()
+        self.process = process
+        alphas = process.alphas_cumprod.double().sqrt()
+        self.slope, self.intercept = {0: 1.0}, {0: 0.0}
+        for start, end in zip(range(19, 1000, 20), [0, *range(19, 980, 20)], strict=True):
+            alpha, alpha_end = alphas[start].item(), alphas[end].item()
+            sigma, sigma_end = (1 - alpha**2) ** 0.5, (1 - alpha_end**2) ** 0.5
+            gain = sigma / (alpha**2 * std**2 + sigma**2)  # eps = gain (x - alpha mean)
+            factor = sigma_end - alpha_end * sigma / alpha  # x_end = alpha_end / alpha x + factor eps
+            a, b = alpha_end / alpha + factor * gain, -factor * gain * alpha * mean
+            self.slope[start] = self.slope[end] * a
+            self.intercept[start] = self.slope[end] * b + self.intercept[end]
+
+    def forward(self, x, t, _text):
+        a, b = (
+            torch.tensor([table[i] for i in t.tolist()], dtype=x.dtype).reshape(-1, 1, 1, 1)
+            for table in (self.slope, self.intercept)
+        )
+        alpha, sigma = self.process.alpha_sigma(t, x)
+        scaled = 10.0 * t.to(x.dtype).reshape(-1, 1, 1, 1)
+        c_skip, c_out = 0.25 / (scaled**2 + 0.25), scaled / (scaled**2 + 0.25).sqrt()
+        x_0 = (a * x + b - c_skip * x) / c_out.where(c_out > 0, 1.0)
+        return (x - alpha * x_0) / sigma
+
+
+def gaussian_inputs(tiny_nets, objective):
+    batch = tiny_nets.batch_of(50)
+    latents = 0.7 + 0.4 * torch.randn(50, 4, 4, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    draws = objective.draw(batch._replace(latents=latents), 0)
+    return batch._replace(latents=latents), draws._replace(timesteps=objective.solver.start(torch.arange(50)))
+
+
+def test_the_exact_solution_of_an_analytic_teacher_has_no_loss(tiny_nets):
+    objective = objective_for(tiny_nets, guidance_embedding_dim=None)
+    process = objective.process
+    inputs = gaussian_inputs(tiny_nets, objective)
+    exact = objective.losses(Networks(ExactStudent(process), GaussianTeacher(process)), *inputs)["total"].item()
+    untrained = objective.losses(Networks(GaussianTeacher(process), GaussianTeacher(process)), *inputs)["total"].item()
+    assert exact < 1e-10
+    assert untrained > 1e-5
+
+
+def test_the_exact_solution_turns_noise_into_the_data_in_one_step(tiny_nets):
+    objective = objective_for(tiny_nets, guidance_embedding_dim=None)
+    student = ExactStudent(objective.process)
+    x = torch.randn(64, 4, 8, 8, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    t = torch.full((64,), 999)
+    samples, _ = objective.consistency(student, x, t, x[:, 0], w=torch.zeros(64))
+    assert samples.mean().item() == pytest.approx(0.7, abs=0.03)
+    assert samples.std().item() == pytest.approx(0.4, abs=0.03)
+
+
+def test_loss_arithmetic_keeps_float64_and_lifts_half_precision():
+    assert at_least_float32(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+    assert at_least_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
