@@ -141,7 +141,7 @@ class CaptionStatesDataset(Dataset):
         """R."""
         return self.targets.shape[-1]
 
-    def __getitem__(self, position: int) -> tuple[int, int]:
+    def __getitem__(self, position: int) -> tuple[int, int]:  # pyrefly: ignore  a position, not an index
         """Returns the position and the number of the text that stands there."""
         return position, self._trained[self.order(position)]
 

@@ -37,7 +37,8 @@ def build_tokenizer(texts: Iterable[str], size: int = 2048, max_length: int = 24
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(byte + WORD_END for byte in alphabet), *("".join(merge) for merge in merges), START, END]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length, pad_token=END)
+    # Its annotation of `merges` is narrower than what it takes and itself saves: pairs.
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length, pad_token=END)  # pyrefly: ignore
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
