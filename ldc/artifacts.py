@@ -22,6 +22,7 @@ class Artifact:
 
     `guidance` of a diffusion student: {"convention": "cfg" | "embedded" | "none", "default": float, "range": [lo, hi]},
     as diffusers' `guidance_scale`. `weights` says which weights the folder holds: "online", "average" or "pruned".
+    `outputs` names what lies elsewhere, such as a folder of encoded shards in the cache.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Artifact:
     weights: str | None = None
     guidance: Mapping[str, Any] | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def artifact_id(kind: str, config: Mapping[str, Any], parents: Sequence[str]) -> str:

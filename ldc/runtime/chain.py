@@ -1,0 +1,130 @@
+"""The chain of an experiment: stages in order, each skipped when its artifact exists, resumed when it was interrupted."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from ldc.artifacts import Artifact, artifact_id, find, publish
+from ldc.runtime.fingerprint import relevant
+from ldc.runtime.run import Run
+from ldc.runtime.versions import versions
+
+log = logging.getLogger(__name__)
+IDENTITY = "stage.json"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given: its folder, the root config, and the artifacts of the stages it names."""
+
+    name: str
+    folder: Path
+    cfg: DictConfig
+    inputs: dict[str, Artifact]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage gives back for its artifact (fields as in `ldc.artifacts.Artifact`)."""
+
+    plan_fingerprint: str | None = None
+    samples_seen: int = 0
+    weights: str | None = None
+    guidance: dict[str, Any] | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+class Kind(Protocol):
+    """A stage's work; `conf/stage/*.yaml` names the class, whose arguments are the stage's config."""
+
+    kind: str
+
+    def inputs(self) -> list[str]:
+        """Returns the names of the stages whose artifacts it takes."""
+        ...
+
+    def identity(self) -> list[str]:
+        """Returns hashes of what it takes from outside the run, such as a teacher's weights or a data archive."""
+        ...
+
+    def check(self, cfg: DictConfig) -> None:
+        """Raises ValueError for what can be known to be wrong before any heavy work."""
+        ...
+
+    def run(self, context: Context) -> Result:
+        """Does the work, in `context.folder`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One named step of the chain."""
+
+    name: str
+    config: DictConfig
+    kind: Kind
+    must_be_finished: bool = False  # another stage alone is asked for: this one may only be read
+
+    def execute(self, run: Run) -> Artifact:
+        """Returns the stage's artifact, made now unless the run folder holds it already.
+
+        Raises:
+            ValueError: the folder holds, or was begun for, another config, or may not be made now.
+        """
+        inputs = {name: run.artifacts[name] for name in self.kind.inputs()}
+        parents = [artifact.id for artifact in inputs.values()] + self.kind.identity()
+        identity = artifact_id(self.kind.kind, relevant(self.config), parents)
+        folder = run.folder / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        found = find(folder)
+        self._refuse_other_config(folder, found.id if found else None, identity)
+        if found and all(Path(path).exists() for path in found.outputs.values()):
+            log.info("Stage %s: finished before, skipped.", self.name)
+            return found
+        if self.must_be_finished:
+            raise ValueError(f"stage must be one whose inputs are finished, but {self.name!r} in {run.folder} is not.")
+        log.info("Stage %s: %s", self.name, self.kind.kind)
+        result = self.kind.run(Context(self.name, folder, run.cfg, inputs))
+        return publish(
+            Artifact(folder, self.kind.kind, identity, parents, config=relevant(self.config), versions=versions(), **vars(result))
+        )
+
+    def _refuse_other_config(self, folder: Path, found: str | None, identity: str) -> None:
+        begun = folder / IDENTITY
+        other = found or (json.loads(begun.read_text())["id"] if begun.is_file() else identity)
+        if other != identity:
+            raise ValueError(
+                f"{folder} holds stage {self.name!r} of another config or other inputs ({other}, wanted {identity}): "
+                "choose another run=NAME, or start anew with fresh=true."
+            )
+        begun.write_text(json.dumps({"id": identity}))
+
+
+def chain(cfg: DictConfig) -> Iterator[Stage]:
+    """Yields the experiment's stages in order, all checked first; with `stage=NAME` only that one is made, from finished ones.
+
+    Raises:
+        ValueError: a stage names an input that no earlier stage makes, or a stage's own check fails.
+    """
+    stages = [Stage(name, config, instantiate(config, _recursive_=False)) for name, config in cfg.stages.items()]
+    names = [stage.name for stage in stages]
+    if cfg.stage is not None and cfg.stage not in names:
+        raise ValueError(f"stage must be one of {', '.join(names)}, not {cfg.stage!r}.")
+    for position, stage in enumerate(stages):
+        missing = [name for name in stage.kind.inputs() if name not in names[:position]]
+        if missing:
+            raise ValueError(f"Stage {stage.name!r} takes {missing[0]!r}, which no earlier stage makes ({names[:position]}).")
+        stage.kind.check(cfg)
+    if cfg.stage is None:
+        yield from stages
+    else:
+        place = names.index(cfg.stage)
+        yield from (replace(stage, must_be_finished=True) for stage in stages[:place])
+        yield stages[place]

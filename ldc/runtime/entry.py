@@ -1,0 +1,92 @@
+"""What every entry point shares: Hydra's command line in, one JSON line out, one sentence for a user's error.
+
+File descriptor 1 is pointed at stderr while a command runs, so whatever a library prints stays off stdout; only the summary
+goes to the saved descriptor.
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ldc.runtime.arguments import legalise
+from ldc.runtime.paths import CONF
+from ldc.runtime.suggestions import explain
+
+USER_ERROR = 2
+_SHOWS_CONFIG = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
+
+Summary = dict[str, Any]
+
+
+def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Summary]], Callable[[], None]]:
+    """Makes `task(cfg) -> summary` a command: `conf/<config_name>.yaml` in, the summary as the last line of stdout."""
+
+    def decorate(task: Callable[[DictConfig], Summary]) -> Callable[[], None]:
+        @wraps(task)
+        def main() -> None:
+            sys.exit(_run(task, config_name))
+
+        main.task = task  # pyrefly: ignore  the undecorated function: tests and notebooks call it with a config
+        return main
+
+    return decorate
+
+
+def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing: the sentence below is ours to write
+    original = sys.argv[1:]
+    sys.argv[1:] = legalise(original, CONF)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    shows_config = any(argument in _SHOWS_CONFIG for argument in original)
+    stdout = os.dup(1)
+    if not shows_config:
+        sys.stdout.flush()
+        os.dup2(2, 1)
+
+    def job(cfg: DictConfig) -> float | None:
+        summary = task(cfg)
+        if _is_rank_zero():
+            os.write(stdout, (json.dumps(summary, default=str) + "\n").encode())
+        return summary.get("metric")
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+    except (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException) as error:
+        return _report(error, config_name)
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("Interrupted; the same command goes on from here.")
+        return 130
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
+    return 0
+
+
+def _report(error: BaseException, config_name: str) -> int:
+    if "debug=true" in sys.argv:
+        traceback.print_exception(error)
+    cause = error
+    while isinstance(cause, HydraException) and isinstance(cause.__cause__, ValueError | FileNotFoundError):
+        cause = cause.__cause__
+    if isinstance(cause, HydraException | OmegaConfBaseException):
+        message = explain(cause, sys.argv[1:], CONF, config_name)
+    else:
+        message = " ".join(str(cause).split())
+    sys.stderr.write(message + "\n")
+    return USER_ERROR
+
+
+def _is_rank_zero() -> bool:
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))

@@ -1,0 +1,77 @@
+"""A run: the folder of one experiment with one config, what its stages have made, and its summary."""
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ldc.artifacts import Artifact, find
+from ldc.runtime.fingerprint import run_name
+from ldc.runtime.paths import CONF
+from ldc.runtime.versions import versions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """One run folder: `outputs/<experiment>/<run>/` with `config.yaml`, a folder a stage, and `summary.json`."""
+
+    cfg: DictConfig
+    folder: Path
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+
+    def record(self, stage: str, artifact: Artifact) -> None:
+        """Keeps a finished stage's artifact for the stages that name it."""
+        self.artifacts[stage] = artifact
+
+    def summarise(self) -> dict[str, Any]:
+        """Writes `summary.json` and returns it: the run's folder, its stages, the table of the evaluation, if any."""
+        stages = [
+            {"name": name, "kind": a.kind, "id": a.id, "parents": list(a.parents), "folder": str(a.folder), "samples_seen": a.samples_seen}
+            for name, a in self.artifacts.items()
+        ]  # fmt: skip
+        tables = [a.metrics["table"] for a in self.artifacts.values() if "table" in a.metrics]
+        summary: dict[str, Any] = {"run": str(self.folder), "stages": stages, "table": tables[-1] if tables else []}
+        if self.cfg.get("metric"):
+            summary["metric"] = self._metric(self.cfg.metric)
+        (self.folder / "summary.json").write_text(json.dumps(summary, indent=2, default=str))
+        return summary
+
+    def _metric(self, dotted: str) -> float:
+        stage, _, name = dotted.partition(".")
+        metrics = self.artifacts[stage].metrics if stage in self.artifacts else {}
+        if name not in metrics:
+            raise ValueError(f"metric must name STAGE.METRIC of this run, not {dotted!r}.")
+        return float(metrics[name])
+
+
+def prepare(cfg: DictConfig) -> Run:
+    """Returns the run of this config: an existing folder goes on, `fresh=true` starts anew.
+
+    Raises:
+        ValueError: no experiment is named.
+    """
+    if not cfg.get("stages"):
+        names = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+        raise ValueError(f"experiment must be given, as +experiment=NAME with one of {names}.")
+    folder = Path(cfg.paths.outputs) / cfg.name / (cfg.run or run_name(cfg))
+    if cfg.fresh and folder.exists():
+        log.info("fresh=true: removing %s", folder)
+        shutil.rmtree(folder)
+    if not cfg.dry_run:
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        (folder / "versions.json").write_text(json.dumps(versions(), indent=2))
+    log.info("Run folder: %s", folder)
+    return Run(cfg, folder)
+
+
+def describe(run: Run, stages: list[Any]) -> dict[str, Any]:
+    """Returns what a dry run says: the folder, the stages in order, and which are finished."""
+    names = [{"name": stage.name, "kind": stage.kind.kind, "finished": find(run.folder / stage.name) is not None} for stage in stages]
+    return {"run": str(run.folder), "dry_run": True, "stages": names, "table": []}

@@ -1,0 +1,26 @@
+"""From a `data` group's config to prepared data."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from ldc.data.filters import Filters
+from ldc.data.prepare import Prepared, prepare_data
+from ldc.data.sources import Source
+from ldc.runtime.paths import cache_folder, locate
+
+
+def data_source(config: Any) -> Source:
+    """Returns the configured source; `assets/...` stands for the shipped files."""
+    plain = OmegaConf.to_container(config.source, resolve=True, throw_on_missing=True)
+    located = {key: locate(value) if isinstance(value, str) and key != "_target_" else value for key, value in plain.items()}
+    return instantiate(located, _convert_="all")
+
+
+def prepared(config: Any, cache: str | None = None) -> Prepared:
+    """Returns the configured data, prepared in the cache: a second call with the same inputs does nothing."""
+    filters = Filters(**config.filters) if config.filters else None
+    folder = cache_folder() if cache is None else Path(cache).expanduser()
+    return prepare_data(data_source(config), folder, filters=filters, max_skipped=config.max_skipped)

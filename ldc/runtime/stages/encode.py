@@ -1,0 +1,62 @@
+"""The stage that encodes: image-text shards in, shards of cached latents and text states out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ldc.data.encode import encode_shards
+from ldc.data.encoders import FrozenEncoders
+from ldc.models import check_teacher, load_teacher
+from ldc.runtime.chain import Context, Result
+from ldc.runtime.paths import cache_folder
+from ldc.runtime.sources import data_source, prepared
+from ldc.runtime.teachers import teacher_identity, teacher_spec
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Encodes `data` by the teacher's frozen encoders; conf/stage/encode.yaml says what each setting means."""
+
+    data: DictConfig
+    teacher: Any
+    text: bool
+    flip: bool
+    loader: Mapping[str, Any] = field(default_factory=dict)
+
+    kind = "latents"
+
+    def inputs(self) -> list[str]:
+        return []
+
+    def identity(self) -> list[str]:
+        return [teacher_identity(teacher_spec(self.teacher))]
+
+    def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
+        data_source(self.data).check()
+        check_teacher(teacher_spec(self.teacher))
+
+    def run(self, context: Context) -> Result:  # noqa: ARG002
+        teacher = load_teacher(teacher_spec(self.teacher))
+        if self.text and teacher.tokenizer is None:
+            raise ValueError("stages.encode.text must be false for a teacher without a tokenizer, not true.")
+        data = prepared(self.data, self.loader["cache"])
+        cache = cache_folder() if self.loader["cache"] is None else Path(self.loader["cache"]).expanduser()
+        text = (teacher.text_encoder, teacher.tokenizer) if self.text else (None, None)
+        encoded = encode_shards(
+            data.train,
+            FrozenEncoders(teacher.vae, *text),
+            cache / "latents",
+            size=self.data.size,
+            text=self.text,
+            flip=self.flip,
+            filters=data.filters,
+            exclude=data.excluded,
+            batch_size=self.loader["batch_size"],
+        )
+        return Result(
+            metrics={"samples": len(encoded), "skipped": encoded.manifest["skipped"], "filtered": encoded.manifest["filtered"]},
+            outputs={"encoded": str(encoded.folder), "prepared": str(data.folder)},
+        )

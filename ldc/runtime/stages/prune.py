@@ -1,0 +1,57 @@
+"""The stage that prunes: a teacher in, its student with every tensor taken from the teacher out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from ldc.models import (
+    build_student,
+    check_teacher,
+    initialised_from_teacher,
+    load_teacher,
+    meta_unet,
+    save_student,
+    text_tokens,
+)
+from ldc.profiling import macs, params
+from ldc.runtime.chain import Context, Result
+from ldc.runtime.teachers import teacher_identity, teacher_spec
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Plans by `pruner` on `teacher` and writes the student."""
+
+    teacher: Any
+    pruner: Any
+
+    kind = "student"
+
+    def inputs(self) -> list[str]:
+        return []
+
+    def identity(self) -> list[str]:
+        return [teacher_identity(teacher_spec(self.teacher))]
+
+    def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
+        spec = teacher_spec(self.teacher)
+        check_teacher(spec)
+        instantiate(self.pruner).plan(meta_unet(spec))  # a topology that the variant does not fit is refused here
+
+    def run(self, context: Context) -> Result:
+        spec = teacher_spec(self.teacher)
+        teacher = load_teacher(spec)
+        plan = instantiate(self.pruner).plan(teacher.unet)
+        unet = build_student(teacher.unet, plan)
+        save_student(context.folder, unet, plan, teacher)
+        counts = macs(unet, unet.config.sample_size, text_tokens(spec))
+        initialised = initialised_from_teacher(unet, teacher.unet, plan)
+        return Result(
+            plan_fingerprint=plan.fingerprint,
+            weights="pruned",
+            guidance=teacher.guidance._asdict(),
+            metrics={"params": params(unet), "initialised_from_teacher": initialised, **counts},
+            outputs={"student": str(context.folder / "unet")},
+        )
