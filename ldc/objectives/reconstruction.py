@@ -82,19 +82,19 @@ class Reconstruction(Objective):
         Raises:
             ValueError: the batch holds latents, or its pixels do not divide by `downscale`.
         """
-        if batch.pixels is None:
-            raise ValueError("batch must hold pixels for an autoencoder, not latents.")
-        height, width = batch.pixels.shape[-2:]
+        pixels = _pixels(batch)
+        height, width = pixels.shape[-2:]
         if height % self.downscale or width % self.downscale:
             raise ValueError(f"pixel size must be divisible by {self.downscale}, not {height} x {width}.")
         shape = (self.latent_channels, height // self.downscale, width // self.downscale)
         noise = randomness.normal(seed, "posterior", batch.positions, shape)
-        return Draws(torch.zeros_like(batch.positions), noise.to(batch.pixels.device))
+        return Draws(torch.zeros_like(batch.positions), noise.to(pixels.device))
 
     def losses(self, networks: Networks, batch: ImageTextBatch, draws: Draws) -> dict[str, Tensor]:
         """Returns total, absolute, squared, gradient, kl and their weighted forms, scalars."""
-        made = networks.student(batch.pixels, draws.noise)
-        error = at_least_float32(made.pixels) - at_least_float32(batch.pixels)  # (B, 3, H, W)
+        pixels = _pixels(batch)
+        made = networks.student(pixels, draws.noise)
+        error = at_least_float32(made.pixels) - at_least_float32(pixels)  # (B, 3, H, W)
         terms = {
             "absolute": error.abs().mean(),
             "squared": error.square().mean(),
@@ -131,3 +131,9 @@ def measure_scaling_factor(vae: Any, pixels: Iterable[Tensor]) -> float:
         raise ValueError("pixels must hold at least one image to measure the scaling factor, not none.")
     variance = (squares - total**2 / count) / (count - 1)
     return variance**-0.5
+
+
+def _pixels(batch: ImageTextBatch) -> Tensor:
+    if batch.pixels is None:
+        raise ValueError("batch must hold pixels for an autoencoder, not latents.")
+    return batch.pixels

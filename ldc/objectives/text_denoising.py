@@ -7,7 +7,6 @@ Legend: B batch, C latent channels, H x W latent size, L tokens, D text width, T
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ldc import randomness
@@ -82,27 +81,31 @@ class TextDenoising(Objective):
         Raises:
             ValueError: the batch holds pixels.
         """
-        if batch.latents is None:
-            raise ValueError("batch must hold latents for denoising, not pixels.")
+        latents = _latents(batch)
         positions, size = batch.positions.cpu(), self.num_strata
         offsets = randomness.uniform(seed, "timestep", positions // size)  # one for all strata of a cycle
         places = (offsets + (positions % size).double() / size) % 1
         timesteps = (places * self.process.num_timesteps).long()
-        noise = randomness.normal(seed, "noise", positions, batch.latents.shape[1:])
-        return Draws(timesteps.to(batch.latents.device), noise.to(batch.latents.device))
+        noise = randomness.normal(seed, "noise", positions, latents.shape[1:])
+        return Draws(timesteps.to(latents.device), noise.to(latents.device))
 
     def losses(self, networks: Networks, batch: ImageTextBatch, draws: Draws) -> dict[str, Tensor]:
         """Returns total and task, scalars."""
-        x_t = self.process.noisy(batch.latents, draws.noise, draws.timesteps)
-        output = networks.student(x_t, draws.timesteps, self.tokens(batch))
-        target = self.process.target(batch.latents, draws.noise, draws.timesteps)
+        latents = _latents(batch)
+        x_t = self.process.noisy(latents, draws.noise, draws.timesteps)
+        output = networks.student(x_t, draws.timesteps, self.tokens(batch.captions, batch.positions).to(latents.device))
+        target = self.process.target(latents, draws.noise, draws.timesteps)
         return report({"task": mean_squared_error(output, target)}, {"task": 1.0})
 
-    def tokens(self, batch: ImageTextBatch) -> Tensor:
-        """Returns the captions' tokens, (B, L) int64, on the latents' device, after caption dropout."""
-        captions = batch.captions
+    def tokens(self, captions: list[str], positions: Tensor) -> Tensor:
+        """Returns the captions' tokens, (B, L) int64 on the CPU, after caption dropout."""
         if self.caption_dropout:
-            dropped = randomness.uniform(self.seed, "dropout", batch.positions) < self.caption_dropout
+            dropped = randomness.uniform(self.seed, "dropout", positions) < self.caption_dropout
             captions = ["" if drop else caption for caption, drop in zip(captions, dropped.tolist(), strict=True)]
-        encoded = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        return encoded.input_ids.to(batch.latents.device, torch.int64)
+        return self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+def _latents(batch: ImageTextBatch) -> Tensor:
+    if batch.latents is None:
+        raise ValueError("batch must hold latents for denoising, not pixels.")
+    return batch.latents

@@ -96,8 +96,8 @@ def test_draws_belong_to_the_position_not_to_the_batch(process, tokenizer):
 
 
 def test_dropped_captions_are_those_that_a_reader_drops(process, tokenizer):
-    batch = make_batch()._replace(captions=["apple"] * 4)
-    tokens = TextDenoising(process, tokenizer, caption_dropout=0.5, seed=5).tokens(batch)
+    objective = TextDenoising(process, tokenizer, caption_dropout=0.5, seed=5)
+    tokens = objective.tokens(["apple"] * 4, torch.arange(4))
     dropped = [row[1] == tokenizer.eos_token_id for row in tokens.tolist()]
     assert dropped == [is_dropped(5, position, 0.5) for position in range(4)]
     assert len(set(dropped)) == 2
