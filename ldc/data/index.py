@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import tarfile
-import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,20 +166,22 @@ def _load(place: Path, tar: Path, stamp: list[int]) -> Index | None:
 
 
 def _save(place: Path, index: Index, stamp: list[int]) -> bool:
+    """Writes the index by rename; returns False where that is impossible (a read-only folder, a full disk)."""
+    arrays = {
+        "stamp": np.array(stamp, dtype=np.int64),
+        "keys": np.array(index.keys, dtype=str),
+        "extensions": np.array(index.extensions, dtype=str),
+        "spans": index.spans,
+        "truncated": np.array(index.truncated or ""),
+    }
+    temporary = place.with_name(f".{place.name}-{uuid.uuid4().hex}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{place.name}-", suffix=".npz", dir=place.parent)
-    except OSError:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        temporary.replace(place)
+    except OSError as error:
+        log.debug("the index %s is not saved: %s", place, error)
+        temporary.unlink(missing_ok=True)
         return False
-    with os.fdopen(handle, "wb") as file:
-        np.savez(
-            file,
-            stamp=np.array(stamp, dtype=np.int64),
-            keys=np.array(index.keys, dtype=str),
-            extensions=np.array(index.extensions, dtype=str),
-            spans=index.spans,
-            truncated=np.array(index.truncated or ""),
-        )
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(place)
     return True

@@ -20,6 +20,14 @@ class TarReader:
         self.max_open = max_open
         self._files: OrderedDict[Path, FileIO] = OrderedDict()
 
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the open files; reading opens them again."""
+        while self._files:
+            self._files.popitem()[1].close()
+
     def __getstate__(self) -> dict[str, Any]:
         return {"max_open": self.max_open, "_files": OrderedDict()}
 

@@ -72,6 +72,7 @@ class StreamingSamples(IterableDataset[StreamedSample]):
         self.shuffle_buffer = shuffle_buffer
         self.report = SkipReport(max_skipped)  # this process's own: each worker has one
         self.filtered: Counter[str] = Counter()
+        self._cut: str | None = None  # the last shard that broke off
         if consumed:
             log.info("streaming resumes at shard granularity: %d samples -> shard %d.", consumed, self.first_shard)
 
@@ -82,6 +83,7 @@ class StreamingSamples(IterableDataset[StreamedSample]):
             self._shards,
             webdataset.split_by_node,
             webdataset.split_by_worker,
+            self._own,
             webdataset.tarfile_to_samples(handler=self._on_error),
             self._usable,
             webdataset.shuffle(self.shuffle_buffer, rng=Random(f"{self.seed}/{self.consumed}/{lane}")),  # noqa: S311
@@ -90,17 +92,20 @@ class StreamingSamples(IterableDataset[StreamedSample]):
             yield StreamedSample(self.consumed + number * num_lanes + lane, sample)
 
     def _shards(self) -> Iterator[dict[str, str]]:
-        """Yields the endless sequence of shards from the first one on."""
+        """Yields the endless sequence of shards, from the first one on."""
         size = len(self.urls)
-        for number in count(self.first_shard):
-            epoch, place = divmod(number, size)
-            if place == 0 or number == self.first_shard:
-                order = randomness.permutation(self.seed, "shards", epoch, size)
-            if not self.report.kept and number - self.first_shard > size:
-                raise ValueError(f"the shards must hold at least one usable sample, but {size} of them hold none.")
-            url = self.urls[order[place]]
-            command = pipe_command(url)
-            yield {"url": f"pipe:{command}" if command else url}
+        for epoch in count(self.first_shard // size):
+            start = self.first_shard % size if epoch == self.first_shard // size else 0
+            for place in randomness.permutation(self.seed, "shards", epoch, size)[start:]:
+                command = pipe_command(self.urls[place])
+                yield {"url": f"pipe:{command}" if command else self.urls[place]}
+
+    def _own(self, source: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
+        """Passes on this worker's shards, until it has gone through as many as there are without a usable sample."""
+        for number, shard in enumerate(source):
+            if number >= len(self.urls) and self.report.kept == self.filtered.total():
+                raise ValueError(f"the shards must hold a usable sample, but {number} of them gave none.")
+            yield shard
 
     def _usable(self, source: Iterator[Mapping[str, Any]]) -> Iterator[RawSample]:
         for grouped in source:
@@ -108,6 +113,9 @@ class StreamingSamples(IterableDataset[StreamedSample]):
             try:
                 sample = assemble(grouped["__key__"], members)
             except SkippedSampleError as skipped:
+                if grouped["__url__"] == self._cut:  # the rest of a sample that the cut took: already one entry
+                    self._cut = None
+                    continue
                 self._skip(skipped.reason, f"{grouped['__url__']}:{skipped.name}")
                 continue
             self.report.keep()
@@ -128,6 +136,7 @@ class StreamingSamples(IterableDataset[StreamedSample]):
         """
         url = error.args[-1] if len(error.args) > 1 else None
         if isinstance(url, str):
+            self._cut = url
             cut = "unexpected end" in str(error.args[0])
             self._skip("truncated tar" if cut else "unreadable tar", f"{url} ({error.args[0]})")
         return True

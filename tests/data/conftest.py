@@ -12,14 +12,35 @@ from PIL import Image
 COLOURS = ((250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250), (250, 0, 250), (9, 9, 9))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_shard():
     return _write_shard
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_encoders():
     return ToyEncoders
+
+
+@pytest.fixture(scope="session")
+def write_members():
+    """Writes a tar of the given {name: bytes}."""
+
+    def write(path, members):
+        with tarfile.open(path, "w") as tar:
+            for name, content in members.items():
+                _add(tar, name, content)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """A small PNG file's bytes."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 4), "red").save(buffer, "png")
+    return buffer.getvalue()
 
 
 def _write_shard(path, keys, *, captions=2, corrupt=()):
