@@ -31,7 +31,7 @@ class DistillationModule(LightningModule):
         target_decay: mu of LCM's moving average, target <- mu target + (1 - mu) student; None means no target.
         encode: function from an ImageTextBatch to the batch that the objective takes.
         gradient_checkpointing: recompute the student's activations in the backward pass.
-        compile: compile student and teacher.
+        compile: compile all networks; a mapping holds torch.compile's options.
         channels_last: memory format of all networks.
         teacher_dtype: cast of the teacher ("bfloat16"); None keeps its dtype.
 
@@ -55,7 +55,7 @@ class DistillationModule(LightningModule):
         target_decay: float | None = None,
         encode: Callable[[ImageTextBatch], Any] | None = None,
         gradient_checkpointing: bool = False,
-        compile: bool = False,  # noqa: A002 - the key's name in configs
+        compile: bool | Mapping[str, Any] = False,  # noqa: A002 - the key's name in configs
         channels_last: bool = False,
         teacher_dtype: str | torch.dtype | None = None,
     ):
@@ -82,9 +82,8 @@ class DistillationModule(LightningModule):
         self._bare_student = [student]
         self._teacher = [tapped(teacher, getattr(objective, "teacher_points", ()))]
         if compile:
-            for network in (self.student, self.teacher, self.target):
-                if isinstance(network, nn.Module):
-                    network.compile()
+            for network in filter(None, (self.student, self.teacher, self.target)):
+                network.compile(**(compile if isinstance(compile, Mapping) else {}))
 
     @property
     def teacher(self) -> Any:
@@ -158,7 +157,7 @@ class DistillationModule(LightningModule):
                 network.to(self.device)
 
     def on_train_start(self) -> None:
-        needed = self.trainer.max_steps * self.trainer.accumulate_grad_batches
+        needed = (self.trainer.max_steps - self.trainer.global_step) * self.trainer.accumulate_grad_batches
         if self.trainer.num_training_batches < needed:
             raise ValueError(
                 f"num_batches of the data must be at least {needed}, not {self.trainer.num_training_batches}."

@@ -1,0 +1,72 @@
+import pytest
+from lightning.pytorch.loggers import WandbLogger
+from PIL import Image
+
+from ldc.training import loggers
+from ldc.training.csv_log import CSVLog, read
+from ldc.training.loggers import has_wandb_key, log_image
+from ldc.training.plots import loss_curves
+
+
+def test_the_csv_log_of_a_resumed_run_replaces_the_rows_after_its_checkpoint(tmp_path):
+    first = CSVLog(tmp_path)
+    for step in range(1, 5):
+        first.log_metrics({"train/total": float(step)}, step=step)
+    second = CSVLog(tmp_path)
+    for step in range(3, 6):
+        second.log_metrics({"train/total": 10.0 * step}, step=step)
+
+    rows = [(row["step"], row["train/total"]) for row in read(tmp_path / "metrics.csv")]
+    assert rows == [("1", "1.0"), ("2", "2.0"), ("3", "30.0"), ("4", "40.0"), ("5", "50.0")]
+
+
+def test_the_csv_log_takes_new_metrics_and_drops_a_row_cut_short(tmp_path):
+    log = CSVLog(tmp_path)
+    log.log_metrics({"a": 1.0}, step=1)
+    log.log_metrics({"a": 2.0, "b": 3.0}, step=2)
+    log.log_metrics({"b": 4.0}, step=3)
+    with log.path.open("a") as file:
+        file.write("4,5")
+
+    assert read(log.path) == [
+        {"step": "1", "a": "1.0", "b": ""},
+        {"step": "2", "a": "2.0", "b": "3.0"},
+        {"step": "3", "a": "", "b": "4.0"},
+    ]
+
+
+def test_an_unknown_logger_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="loggers must be among csv, tensorboard, wandb, not 'mlflow'"):
+        loggers(["csv", "mlflow"], tmp_path, "run")
+
+
+def test_curves_of_an_empty_log_are_not_drawn(tmp_path):
+    assert loss_curves(tmp_path / "metrics.csv", tmp_path / "losses.png") is None
+
+
+def test_a_key_is_found_in_the_environment_or_in_netrc(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert not has_wandb_key()
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password " + "0" * 40)
+    assert has_wandb_key()
+    (tmp_path / "netrc").write_text("machine example.org login user password secret")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert has_wandb_key()
+
+
+@pytest.mark.integration
+def test_wandb_is_offline_without_a_key_and_keeps_its_run_id(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    [first], [second] = (loggers(["wandb"], tmp_path, "run") for _ in range(2))
+    assert isinstance(first, WandbLogger)
+    first.log_metrics({"train/total": 1.0}, step=1)
+    log_image(first, "samples", Image.new("RGB", (8, 8)), step=1)
+    run = first.experiment
+    run.finish()
+
+    assert run.offline
+    assert second.version == run.id
+    assert list(tmp_path.glob("wandb/offline-run-*"))
