@@ -104,10 +104,11 @@ def _headers(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
     name, length, position = None, None, 0
     while True:
         file.seek(position)
-        try:
-            header = tarfile.TarInfo.frombuf(file.read(BLOCK), tarfile.ENCODING, "surrogateescape")
-        except tarfile.EOFHeaderError:  # a block of zeros: the regular end
+        block = file.read(BLOCK)
+        if block == bytes(BLOCK):  # the regular end
             return
+        try:
+            header = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"no header at byte {position} of {size}: {error}") from error
         content = position + BLOCK
