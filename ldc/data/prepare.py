@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from ldc.data.cache import default_cache, make_once
 from ldc.data.filters import Filters
 from ldc.data.report import SkipReport
-from ldc.data.samples import SkippedSampleError
+from ldc.data.samples import RawSample, SkippedSampleError
 from ldc.data.sharded import ShardedSamples
 from ldc.data.sources import Source, SourceTars
 from ldc.data.transforms import decode
@@ -20,6 +21,7 @@ from ldc.data.transforms import decode
 FILE = "prepared.json"
 REPORT = "report.json"
 SCHEMA = 1
+CHUNK = 256  # images decoded at a time
 log = logging.getLogger(__name__)
 
 
@@ -154,12 +156,21 @@ def _build(
 
 
 def _corrupt_images(samples: ShardedSamples, report: SkipReport) -> list[str]:
+    """Returns the keys of images that do not decode, and moves them in the report from kept to skipped."""
     corrupt = []
-    for number in range(len(samples)):
-        sample = samples.sample(number)
-        try:
-            decode(sample["image"], sample["key"])
-        except SkippedSampleError as skipped:
-            report.drop(skipped.reason, skipped.name)
-            corrupt.append(skipped.name)
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        for start in range(0, len(samples), CHUNK):
+            chunk = [samples.sample(number) for number in range(start, min(start + CHUNK, len(samples)))]
+            for skipped in filter(None, pool.map(_damage, chunk)):
+                report.drop(skipped.reason, skipped.name)
+                corrupt.append(skipped.name)
+            log.debug("decoded %d of %d images", start + len(chunk), len(samples))
     return corrupt
+
+
+def _damage(sample: RawSample) -> SkippedSampleError | None:
+    try:
+        decode(sample["image"], sample["key"])
+    except SkippedSampleError as skipped:
+        return skipped
+    return None

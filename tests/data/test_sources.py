@@ -4,7 +4,10 @@ import csv
 import io
 import json
 import tarfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -12,6 +15,11 @@ from ldc.data.report import SkipReport
 from ldc.data.sharded import ShardedSamples
 from ldc.data.sources import Emoji, Folder, Shards
 from ldc.data.sources.shards import expand
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 @pytest.fixture
@@ -193,6 +201,22 @@ def test_remote_shard_is_copied_once(tmp_path, write_shard):
     tar.unlink()
     assert source.resolve(tmp_path / "cache", SkipReport()) == first
     assert set(records(first.train)) == {"0000"}
+
+
+def test_http_shards_are_copied_and_a_missing_one_is_one_sentence(tmp_path, write_shard):
+    write_shard(tmp_path / "a.tar", ["0000"])
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        tars = Shards(f"{address}/{{a,a}}.tar").resolve(tmp_path / "cache", SkipReport())
+        with pytest.raises(
+            ValueError, match=rf"^shard '{address}/b\.tar' must be readable, but .* 404: File not found\.$"
+        ):
+            Shards(f"{address}/b.tar").resolve(tmp_path / "cache", SkipReport())
+        server.shutdown()
+    assert set(records(tars.train[:1])) == {"0000"}
+    assert [path.suffix for path in (tmp_path / "cache" / "remote").iterdir() if path.suffix != ".npz"] == [".tar"]
 
 
 def test_remote_shard_that_cannot_be_fetched_leaves_no_copy(tmp_path):

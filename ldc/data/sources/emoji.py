@@ -53,8 +53,8 @@ class Emoji:
     def _unpack(self, folder: Path) -> None:
         try:
             with tarfile.open(self.archive) as archive:
-                files = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
-                contents = {name: file.read() for name, file in files.items() if file}
+                # read at once, in order: a second pass would decompress everything again
+                contents = {member.name: file.read() for member in archive if (file := archive.extractfile(member))}
             write_shards(folder, self._samples(contents))
             (folder / "NOTICE.md").write_bytes(contents["NOTICE.md"])
         except (tarfile.TarError, EOFError, KeyError, ValueError) as error:
