@@ -1,6 +1,8 @@
 """The stock config of an edited U-Net: derived from its blocks, then checked on the meta device."""
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -60,11 +62,26 @@ def _kept_layers(values: Any, plan: Plan, side: str) -> Any:
 def matches(unet: Any, config: Mapping[str, Any]) -> bool:
     """Whether the stock U-Net of `config` has the same tensors, modules and settings as `unet`."""
     try:
-        with torch.device("meta"):
-            stock = type(unet).from_config(dict(config))
+        stock = _stock(type(unet), _text(config))
     except (ValueError, IndexError, NotImplementedError):
         return False
-    return _tensors(stock) == _tensors(unet) and _modules(stock) == _modules(unet)
+    return stock == (_tensors(unet), _modules(unet))
+
+
+def stock_tensors(kind: Any, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Returns names and shapes of the tensors that the class `kind` has under `config`."""
+    return _stock(kind, _text(config))[0]
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    return json.dumps({key: value for key, value in config.items() if not key.startswith("_")}, sort_keys=True)
+
+
+@lru_cache(maxsize=32)
+def _stock(kind: Any, config: str) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[Any, ...]]]:
+    with torch.device("meta"):
+        unet = kind.from_config(json.loads(config))
+    return _tensors(unet), _modules(unet)
 
 
 def _tensors(model: Any) -> dict[str, tuple[int, ...]]:

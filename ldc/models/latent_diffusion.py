@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Guidance(NamedTuple):
@@ -39,7 +39,7 @@ class LatentDiffusion:
     folder: Path | None = None
 
 
-def freeze(module: nn.Module) -> Any:
+def freeze(module: Any) -> Any:
     """Returns the module in evaluation mode, its parameters without gradients."""
     return module.eval().requires_grad_(requires_grad=False)
 

@@ -1,4 +1,4 @@
-"""Students against their teacher: initialisation (bksdm A5), guidance projection (lcm B9, B10), which folder is loaded."""
+"""Students against their teacher: initialisation (bksdm A5), guidance projection (lcm B9, B10), finding the folder."""
 
 import copy
 import json
