@@ -51,7 +51,7 @@ class Process:
     @classmethod
     def from_config(cls, scheduler_config: Mapping[str, Any]) -> Self:
         """Builds the process of a diffusers scheduler's config, with its float32 alpha_bar_t to the last bit."""
-        scheduler = DDPMScheduler.from_config(dict(scheduler_config))
+        scheduler: Any = DDPMScheduler.from_config(dict(scheduler_config))
         return cls(scheduler.alphas_cumprod, scheduler.config.prediction_type)
 
     @property

@@ -4,7 +4,7 @@ Legend: B batch, C latent channels, H x W latent size, L tokens, D text width.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from ldc import randomness
 from ldc.data.batch import LatentBatch
 from ldc.diffusion.process import Process, at_least_float32
 from ldc.families.taps import Tapped
+
+Given = TypeVar("Given")
 
 
 class Draws(NamedTuple):
@@ -99,6 +101,17 @@ def predict(
     if missing:
         raise ValueError(f"network must be tapped at {', '.join(points)}; {', '.join(missing)} is missing.")
     return at_least_float32(output), features
+
+
+def given(value: Given | None, name: str) -> Given:
+    """Returns what an objective needs.
+
+    Raises:
+        ValueError: It is None.
+    """
+    if value is None:
+        raise ValueError(f"{name} must be given to this objective, not None.")
+    return value
 
 
 def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from ldc.objectives.base import (
     Networks,
     Objective,
     feature_losses,
+    given,
     mean_squared_error,
     predict,
     report,
@@ -64,7 +65,8 @@ class BlockDistillation(Objective):
         """Returns total, task, output, feature, feature/<student point> and their weighted forms, scalars."""
         inputs = (self.process.noisy(batch.latents, draws.noise, draws.timesteps), draws.timesteps, batch.text)
         with torch.no_grad():  # first, so that the teacher's activations are gone before the student's are kept
-            teacher, teacher_features = predict(networks.teacher, *inputs, points=self.teacher_points)
+            teacher_network = given(networks.teacher, "networks.teacher")
+            teacher, teacher_features = predict(teacher_network, *inputs, points=self.teacher_points)
         student, student_features = predict(networks.student, *inputs, points=self.student_points)
         terms = {
             "task": mean_squared_error(student, self.process.target(batch.latents, draws.noise, draws.timesteps)),

@@ -29,6 +29,7 @@ from ldc.objectives.base import (
     Networks,
     Objective,
     feature_losses,
+    given,
     innermost,
     mean_squared_error,
     noise_like,
@@ -102,18 +103,16 @@ class ConsistencyDistillation(Objective):
             ValueError: The student's guidance embedding is not the one that was asked for.
         """
         self._check_student(networks.student)
-        t = draws.timesteps
+        t, w = draws.timesteps, given(draws.guidance, "draws.guidance")
         x_t = self.process.noisy(batch.latents, draws.noise, t)
         with torch.no_grad():
-            x_prev, teacher_features = self.teacher_step(networks.teacher, x_t, batch, draws)
+            x_prev, teacher_features = self.teacher_step(given(networks.teacher, "networks.teacher"), x_t, batch, draws)
             end = self.solver.end(self.solver.index(t))
             network = networks.student if networks.target is None else networks.target
-            target, _ = self.consistency(network, x_prev, end, batch.text, w=draws.guidance)
+            target, _ = self.consistency(network, x_prev, end, batch.text, w=w)
         # Where the student is its own target, no version of autocast may reuse weights that it cast without gradient.
         torch.clear_autocast_cache()
-        online, features = self.consistency(
-            networks.student, x_t, t, batch.text, w=draws.guidance, points=self.student_points
-        )
+        online, features = self.consistency(networks.student, x_t, t, batch.text, w=w, points=self.student_points)
         terms = {"consistency": self.distance(online, target)}
         if not self.points:
             return report(terms, self.weights)
@@ -129,7 +128,7 @@ class ConsistencyDistillation(Objective):
         doubled = (torch.cat([x_t, x_t]), torch.cat([draws.timesteps, draws.timesteps]), text)
         output, features = predict(teacher, *doubled, points=self.teacher_points)
         conditional, unconditional = output.chunk(2)
-        guided = conditional + per_sample(draws.guidance, x_t) * (conditional - unconditional)
+        guided = conditional + per_sample(given(draws.guidance, "draws.guidance"), x_t) * (conditional - unconditional)
         x_0 = self.process.x_0(guided, x_t, draws.timesteps)
         eps = self.process.eps(guided, x_t, draws.timesteps)
         x_prev = self.solver.step(x_0, eps, self.solver.index(draws.timesteps))

@@ -33,7 +33,7 @@ LCM_LORA_TARGETS = (
 """The modules that diffusers' LCM-LoRA trainers adapt."""
 
 
-def add_lora(unet: Any, rank: int = 64, alpha: float = 64, targets: Sequence[str] = LCM_LORA_TARGETS) -> Any:
+def add_lora(unet: Any, rank: int = 64, alpha: int = 64, targets: Sequence[str] = LCM_LORA_TARGETS) -> Any:
     """Freezes a diffusers U-Net and adds trainable adapters W + (alpha / rank) B A in place; at first B = 0.
 
     The U-Net, which is returned, stays a diffusers model: `unet.save_lora_adapter` and the pipelines' LoRA functions
@@ -72,6 +72,7 @@ class AdaptersOff(nn.Module):
         """The precision of the weights."""
         return next(self._student[0].parameters()).dtype
 
+    @torch.compiler.disable(recursive=False)  # the switch is no graph; the student inside may be compiled
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         self._switch(on=False)
         try:

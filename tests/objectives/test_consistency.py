@@ -209,6 +209,15 @@ def test_student_whose_embedding_differs_from_the_objectives_is_refused(student,
         objective_for(tiny_nets, guidance_embedding_dim=None).losses(Networks(student, teacher), *inputs)
 
 
+@pytest.mark.parametrize("missing", ["networks.teacher", "draws.guidance"])
+def test_what_is_missing_is_named(missing, student, teacher, tiny_nets, inputs):
+    batch, draws = inputs
+    networks = Networks(student, None if missing == "networks.teacher" else teacher)
+    draws = draws._replace(guidance=None) if missing == "draws.guidance" else draws
+    with pytest.raises(ValueError, match=f"{missing} must be given to this objective, not None"):
+        objective_for(tiny_nets).losses(networks, batch, draws)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

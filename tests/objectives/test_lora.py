@@ -1,6 +1,7 @@
 import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from peft import LoraConfig, inject_adapter_in_model
 
 from ldc.families.taps import Tapped
 from ldc.objectives import ConsistencyDistillation, Networks
@@ -100,6 +101,30 @@ def test_taps_reach_through_the_teacher_that_is_the_student(student, teacher, ti
     wrapped = Networks(tapped, Tapped(AdaptersOff(tapped), ["down_blocks.0"]))
     assert own == losses_of(objective, wrapped, batch)["feature"]
     torch.testing.assert_close(own, other, rtol=1e-12, atol=0)
+
+
+@pytest.mark.integration
+def test_a_compiled_student_with_adapters_off_is_still_its_base():
+    student = inject_adapter_in_model(LoraConfig(r=2, target_modules=["0"], init_lora_weights=False), OneLayer())
+    x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    on, base = student(x), student.layers[0].base_layer(x)
+    off = AdaptersOff(student)
+    student.compile(backend="eager", fullgraph=True)
+    off.compile(backend="eager")
+    torch.testing.assert_close(off(x), base)
+    torch.testing.assert_close(student(x), on)
+    assert not torch.allclose(on, base)
+
+
+class OneLayer(torch.nn.Module):
+    """One linear layer that can be adapted: a U-Net takes minutes to trace."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(4, 4))
+
+    def forward(self, x):
+        return self.layers(x)
 
 
 def test_a_student_without_adapters_is_no_teacher_of_itself(teacher):
