@@ -5,7 +5,7 @@ progress when a checkpoint is saved: what workers have read ahead does not count
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,7 @@ class ImageTextDataModule(StreamDataModule):
         tars: shards of images and captions, local files.
         size: pixels; images are resized and cropped to the centre.
         filters: which samples to leave out by their metadata.
+        exclude: keys of samples to leave out, such as those of images known to be corrupt.
         flip: mirror one image in two.
         caption_dropout: share of samples whose caption becomes "".
     """
@@ -174,6 +175,7 @@ class ImageTextDataModule(StreamDataModule):
         *,
         size: int,
         filters: Filters | None = None,
+        exclude: Collection[str] = (),
         flip: bool = False,
         caption_dropout: float = 0.0,
         num_workers: int = 0,
@@ -181,10 +183,11 @@ class ImageTextDataModule(StreamDataModule):
         super().__init__(batch_size, seed, num_workers)
         self.tars = list(tars)
         self.filters = filters
+        self.exclude = exclude
         self.reader = PixelReader(size, seed, caption_dropout, flip)
 
     def loader(self, consumed: int, finished: int, num_batches: int) -> DataLoader:
-        data = PixelDataset(ShardedSamples(self.tars, self.filters), self.reader)
+        data = PixelDataset(ShardedSamples(self.tars, self.filters, exclude=self.exclude), self.reader)
         return self._sampled(data, collate_pixels, consumed, finished, num_batches)
 
 

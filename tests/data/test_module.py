@@ -77,7 +77,6 @@ def fit(data, max_steps, *, callbacks=(), resume=None, module=None, **options):
             enable_progress_bar=False,
             enable_model_summary=False,
             callbacks=list(callbacks),
-            use_distributed_sampler=False,
             **options,
         )
         trainer.fit(module, datamodule=data, ckpt_path=resume)
