@@ -5,6 +5,7 @@ from ldc.training.fit import FitResult, fit
 from ldc.training.loggers import loggers
 from ldc.training.module import DistillationModule
 from ldc.training.optimizers import adamw
+from ldc.training.schedules import constant, constant_with_warmup, cosine
 
 __all__ = [
     "Checkpoints",
@@ -16,6 +17,9 @@ __all__ = [
     "SampleGrids",
     "WeightAverage",
     "adamw",
+    "constant",
+    "constant_with_warmup",
+    "cosine",
     "fit",
     "loggers",
 ]

@@ -18,6 +18,13 @@ from ldc.training.plots import loss_curves
 from ldc.training.quiet import quiet_lightning
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+FIXED = {
+    "max_epochs": -1,  # steps end a fit, not epochs
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "limit_val_batches": 0,
+    "use_distributed_sampler": False,  # the data module shares the stream out among ranks
+}
 log = logging.getLogger(__name__)
 
 
@@ -56,23 +63,12 @@ def fit(
     """Trains for `max_steps` optimizer steps in all, going on from `folder/last.ckpt` where there is one.
 
     Args:
-        module: objective, networks, optimizer.
-        datamodule: sized loader of at least max_steps x accumulate_grad_batches batches, which saves its own position.
-        folder: the stage's folder; the checkpoint, logs and samples go there.
-        max_steps: optimizer steps from the very first one.
-        precision: "32-true", "bf16-mixed" or "16-mixed".
-        accelerator: as `devices`, `strategy` and `num_nodes`, Lightning's; "auto" takes a GPU where there is one.
-        devices: see `accelerator`.
-        strategy: see `accelerator`.
-        num_nodes: see `accelerator`.
-        accumulate_grad_batches: micro-batches of an optimizer step.
-        gradient_clip_val: largest norm of the gradients; None does not clip.
-        log_every_n_steps: optimizer steps from log row to log row, at most `max_steps`.
-        checkpoint_every_n_steps: optimizer steps from save to save.
-        keep_every_n_steps: optimizer steps from lasting checkpoint to lasting checkpoint.
+        folder: the stage's folder: `last.ckpt`, logs and `samples/` go there.
+        accelerator: as devices, strategy and num_nodes, Lightning's; "auto" takes a GPU where there is one.
+        gradient_clip_val: largest norm of all gradients; None does not clip.
+        log_every_n_steps: optimizer steps, at most `max_steps`.
+        keep_every_n_steps: steps whose checkpoints last, beside `last.ckpt`.
         average: keeps a moving average of the weights for publishing.
-        loggers: from `ldc.training.loggers.loggers`.
-        callbacks: more of them, such as SampleGrids.
         progress: show steps, samples per second and the time left on stderr.
         resume: an explicit checkpoint, instead of `folder/last.ckpt`.
 
@@ -87,11 +83,16 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = find_checkpoint(folder, resume)
     checkpoints = Checkpoints(folder, checkpoint_every_n_steps, keep_every_n_steps)
-    always = [average, FiniteCheck(), *callbacks, Progress() if progress else None, checkpoints]
+    # The average moves before the grids draw from it, and the checkpoint comes last.
+    wanted = [average, FiniteCheck(), *callbacks, Progress() if progress else None, checkpoints]
     with quiet_lightning():
         trainer = Trainer(
+            **FIXED,
+            default_root_dir=folder,
+            callbacks=[callback for callback in wanted if callback is not None],
+            logger=list(loggers),
             max_steps=max_steps,
-            max_epochs=-1,
+            log_every_n_steps=max(1, min(log_every_n_steps, max_steps)),
             precision=precision,
             accelerator=accelerator,
             devices=devices,
@@ -99,16 +100,7 @@ def fit(
             num_nodes=num_nodes,
             accumulate_grad_batches=accumulate_grad_batches,
             gradient_clip_val=gradient_clip_val,
-            log_every_n_steps=max(1, min(log_every_n_steps, max_steps)),
-            logger=list(loggers),
-            callbacks=[callback for callback in always if callback is not None],
-            default_root_dir=folder,
-            enable_checkpointing=True,
             enable_progress_bar=progress,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=0,
-            use_distributed_sampler=False,  # the data module shares the stream out among ranks
         )
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     if trainer.is_global_zero:

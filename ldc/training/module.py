@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ldc.data.batch import ImageTextBatch
 from ldc.objectives import Networks
-from ldc.training.networks import checkpoint_gradients, freeze, frozen_copy, tapped
+from ldc.training.networks import checkpoint_gradients, freeze, frozen_copy, move_towards, tapped
 
 
 class DistillationModule(LightningModule):
@@ -74,7 +74,8 @@ class DistillationModule(LightningModule):
         if isinstance(teacher, nn.Module):
             freeze(teacher, teacher_dtype)
         if channels_last:
-            for network in filter(None, (student, teacher)):
+            networks: tuple[Any, ...] = (student, teacher)
+            for network in filter(None, networks):
                 network.to(memory_format=torch.channels_last)
         self.target = None if target_decay is None else frozen_copy(student)
         self.student = tapped(student.train(), getattr(objective, "student_points", ()))
@@ -102,7 +103,8 @@ class DistillationModule(LightningModule):
     def log_losses(self, losses: Mapping[str, Tensor]) -> None:
         """Keeps the micro-batch's losses on the device; `write_log` reads those of a log step."""
         self.losses = {name: value.detach() for name, value in losses.items()}
-        if self._trainer is not None and (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        trainer: Any = self._trainer  # None where a step is taken without a Trainer
+        if trainer is not None and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             self._micro_batches.append(self.losses)
 
     def write_log(self) -> None:
@@ -126,7 +128,7 @@ class DistillationModule(LightningModule):
             logger.save()
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer([p for p in self.student.parameters() if p.requires_grad])
+        optimizer: Any = self.make_optimizer([p for p in self.student.parameters() if p.requires_grad])
         if "mixed" in str(self.trainer.precision) and self.trainer.gradient_clip_val:
             # A fused optimizer would unscale fp16's gradients inside its kernel, too late for clipping; and Lightning
             # refuses to clip them under bf16 too, where nothing is scaled.
@@ -143,13 +145,11 @@ class DistillationModule(LightningModule):
         self.update_target()
         self.write_log()
 
-    @torch.no_grad()
     def update_target(self) -> None:
         """Moves the target: parameters <- mu target + (1 - mu) student; buffers stay (Luo et al. 2023, Algorithm 1)."""
         if self.target is None or self.target_decay is None:
             return
-        targets, students = list(self.target.parameters()), list(self.bare_student.parameters())
-        torch._foreach_lerp_(targets, students, 1 - self.target_decay)
+        move_towards(self.target.parameters(), self.bare_student.parameters(), 1 - self.target_decay)
 
     def on_fit_start(self) -> None:
         for network in (self.teacher, self.encode):

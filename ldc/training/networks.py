@@ -1,11 +1,11 @@
 """What training does to networks before the first step: freeze and cast the teacher, copy the target, set the taps."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ldc.families.taps import Tapped
 
@@ -15,7 +15,15 @@ def frozen_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).eval().requires_grad_(False)
 
 
-def freeze(teacher: nn.Module, dtype: str | torch.dtype | None = None) -> nn.Module:
+@torch.no_grad()
+def move_towards(averages: Iterable[Tensor], values: Iterable[Tensor], weight: float) -> None:
+    """Sets each average to (1 - weight) average + weight value, in place, in one kernel where the device has one."""
+    starts: list[Tensor] = list(averages)
+    ends: list[Tensor] = list(values)
+    torch._foreach_lerp_(starts, ends, weight)
+
+
+def freeze(teacher: Any, dtype: str | torch.dtype | None = None) -> Any:
     """Puts a teacher in evaluation mode without gradients, and casts it where a dtype is given, in place.
 
     Objectives call a network in its own precision, so a teacher in bfloat16 needs nothing else.

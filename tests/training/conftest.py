@@ -81,8 +81,8 @@ class ToyData(LightningDataModule):
         sampler = StreamBatchSampler(
             SIZE,
             self.batch_size,
-            rank=0,
-            world_size=1,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
             seed=0,
             consumed=self.consumed,
             num_batches=self.num_batches,

@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
+from ldc.training.networks import move_towards
+
 
 def decay(update: int, cap: float = 0.9999) -> float:
     """Returns the share that update k = 0, 1, ... keeps of the average: 0, then min(cap, (1 + k) / (10 + k)).
@@ -44,12 +46,11 @@ class WeightAverage(Callback):
         if trainer.global_step > self.updates:
             self.update(pl_module.bare_student)
 
-    @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Takes one step of the average towards the network's parameters."""
         parameters = dict(network.named_parameters())
         weight = 1 - decay(self.updates, self.cap)
-        torch._foreach_lerp_(list(self.average.values()), [parameters[name] for name in self.average], weight)
+        move_towards(self.average.values(), [parameters[name] for name in self.average], weight)
         self.updates += 1
 
     @contextmanager

@@ -109,7 +109,7 @@ def finite_gradients(optimizer: Optimizer) -> Tensor:
     return torch.isfinite(torch.nn.utils.get_total_norm(gradients)).view(1)
 
 
-def mask(optimizer: Optimizer, bad: Tensor) -> bool:
+def mask(optimizer: Any, bad: Tensor) -> bool:
     """Tells a fused optimizer on the device to leave out the step where `bad` is 1; returns whether it can."""
     if not optimizer.defaults.get("fused"):
         return False
