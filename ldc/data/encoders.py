@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class FrozenEncoders:
@@ -26,7 +26,7 @@ class FrozenEncoders:
         ValueError: a text encoder lacks its tokenizer, or the VAE shifts its latents, which batches do not provide for.
     """
 
-    def __init__(self, vae: nn.Module, text_encoder: nn.Module | None = None, tokenizer: Any = None):
+    def __init__(self, vae: Any, text_encoder: Any = None, tokenizer: Any = None):
         if text_encoder is not None and tokenizer is None:
             raise ValueError("tokenizer must be given with a text encoder, not None.")
         if getattr(vae.config, "shift_factor", None):
@@ -64,7 +64,7 @@ class FrozenEncoders:
         return digest.hexdigest()
 
 
-def _update(digest: Any, module: nn.Module) -> None:
+def _update(digest: Any, module: Any) -> None:
     config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
     # Names that start with an underscore say where the weights were read from, not what they compute.
     kept = {

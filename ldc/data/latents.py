@@ -77,11 +77,11 @@ class EncodedMemory:
         self._keys = [sample.key for sample in samples]
         self._captions = [sample.captions for sample in samples]
         self._moments = np.stack([sample.moments for sample in samples])
-        self._flipped = np.stack([sample.flipped for sample in samples]) if encoded.manifest["flip"] else None
-        self._text = None
-        if encoded.manifest["text_shape"] is not None:
-            self._text = np.concatenate([sample.text for sample in samples])
-            self._text_ends = np.cumsum([len(sample.text) for sample in samples])
+        flipped = [sample.flipped for sample in samples if sample.flipped is not None]
+        self._flipped = np.stack(flipped) if flipped else None
+        text = [sample.text for sample in samples if sample.text is not None]
+        self._text = np.concatenate(text) if text else None
+        self._text_ends = np.cumsum([len(states) for states in text])
 
     def __getitem__(self, number: int) -> EncodedSample:
         flipped = None if self._flipped is None else self._flipped[number]
@@ -122,7 +122,7 @@ class LatentDataset(Dataset[LatentItem]):
             moments = sample.flipped
         dropped = is_dropped(self.seed, position, self.caption_dropout)
         text, caption = None, ""
-        if self.empty_text is not None:
+        if sample.text is not None and self.empty_text is not None:
             chosen = sample.text[caption_index(self.seed, position, len(sample.text))]
             text = self.empty_text[0] if dropped else torch.from_numpy(chosen)
         elif not dropped:
@@ -137,7 +137,7 @@ class LatentDataset(Dataset[LatentItem]):
         keys = [item.key for item in items]
         if self.empty_text is None:
             return ImageTextBatch(None, latents, [item.caption for item in items], positions, keys)
-        text = torch.stack([item.text.float() for item in items])  # (B, L, D)
+        text = torch.stack([item.text.float() for item in items if item.text is not None])  # (B, L, D)
         return LatentBatch(latents, text, self.empty_text, positions, keys)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
 from ldc.data.encoded import Encoded
@@ -83,12 +83,12 @@ class StreamDataModule(LightningDataModule):
         return self._consumed + (self._processed() - self._since) * self.batch_size * self.trainer.world_size
 
     def train_dataloader(self) -> SizedLoader:
-        trainer = self.trainer
+        trainer = self._attached()
         if trainer.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1 with an endless stream, not {trainer.max_steps}.")
         # Lightning asks after it has restored its loops: from here on, its progress is counted from this point.
         self._consumed, self._since = self.consumed, self._processed()
-        finished = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        finished = self._progress().current.processed
         if finished % trainer.accumulate_grad_batches:
             log.warning("Resuming inside an accumulation window: the first step sees fewer samples.")
         num_batches = finished + (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
@@ -103,16 +103,25 @@ class StreamDataModule(LightningDataModule):
             raise ValueError(f"seed must be {state['seed']}, as in the checkpoint, not {self.seed}.")
         self._consumed, self._since = state["consumed"], None
 
+    def _attached(self) -> Trainer:
+        if self.trainer is None:
+            raise ValueError("trainer must be attached to the data module before it is asked for a loader, not None.")
+        return self.trainer
+
+    def _progress(self) -> Any:
+        return self._attached().fit_loop.epoch_loop.batch_progress
+
     def _processed(self) -> int:
         # Not `ready` or `completed`: a checkpoint is mostly saved between a batch's processing and its completion.
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        return self._progress().total.processed
 
     def _sampled(self, data: Any, collate: Callable, consumed: int, finished: int, num_batches: int) -> DataLoader:
+        trainer = self._attached()
         sampler = StreamBatchSampler(
             data.size,
             self.batch_size,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
             seed=self.seed,
             consumed=consumed,
             num_batches=num_batches,

@@ -122,7 +122,7 @@ class ShardEncoder:
             record["captions"] += len(item.captions)
 
     def _encode_batch(self, batch: list[Decoded]) -> list[dict[str, np.ndarray]]:
-        pixels = torch.stack([item.pixels for item in batch])  # (B, 3, S, S)
+        pixels = torch.stack([item.pixels for item in batch if item.pixels is not None])  # (B, 3, S, S)
         arrays: dict[str, Any] = {"moments": _half(self.encoders.moments(pixels))}  # (B, 2 C, h, w)
         if self.flip:
             arrays["flipped"] = _half(self.encoders.moments(pixels.flip(-1)))
