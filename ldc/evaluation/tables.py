@@ -32,7 +32,9 @@ def save_table(rows: Sequence[Row], path: Path) -> None:
     table.auto_set_font_size(value=False)
     table.set_fontsize(9)
     table.auto_set_column_width(list(range(len(columns))))
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    figure.canvas.draw()  # only then the table knows its size
+    extent = table.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+    figure.savefig(path, dpi=150, bbox_inches=extent.padded(0.1))
 
 
 def save_trade_off(rows: Sequence[Row], path: Path, quality: str = "kid", label: str = "model") -> None:
@@ -57,6 +59,7 @@ def save_trade_off(rows: Sequence[Row], path: Path, quality: str = "kid", label:
         place = (row["latency"], row[quality])
         axes.annotate(str(row.get(label, "")), place, xytext=(5, 4), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
+    axes.margins(0.2)  # room for the labels
     axes.set_xlabel("latency, seconds an image")
     axes.set_ylabel(quality)
     axes.grid(visible=True, alpha=0.3)

@@ -6,6 +6,7 @@ import torch
 from ldc.evaluation.cells import EvaluationSet
 from ldc.evaluation.evaluate import evaluate, real_features
 from ldc.evaluation.stamp import compare
+from ldc.models.generate import render
 
 
 def copies(real, n):
@@ -67,3 +68,21 @@ def test_another_set_has_its_own_cache_file(real, records, extractor, tmp_path):
 def test_too_few_images_are_refused_before_any_is_drawn(real):
     with pytest.raises(ValueError, match=r"n must be at least 4, not 3."):
         evaluate(lambda *_: pytest.fail("drawn"), real, n=3)
+
+
+def test_a_model_is_drawn_and_measured(toy, real, extractor, cache):
+    result = evaluate(toy, real, n=8, steps=2, batch_size=4, extractor=extractor, cache=cache)
+    captions = [real.cells[i].caption for i in real.choose(8)]
+    expected = render(toy, captions, steps=2, seed=0, batch_size=4)
+    assert torch.equal(result["images"], expected)
+    assert result["metrics"]["kid"] > 0.5  # noise of a network that never learnt
+
+
+def test_steps_are_asked_for_before_a_model_is_run(toy, real):
+    with pytest.raises(ValueError, match=r"steps must be given for a model, not none."):
+        evaluate(toy, real, n=8)
+
+
+def test_guidance_outside_the_models_range_is_refused(toy, real):
+    with pytest.raises(ValueError, match=r"guidance_scale must be in \[1, 5\]"):
+        evaluate(toy, real, n=8, steps=1, guidance_scale=9.0)

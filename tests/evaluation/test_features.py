@@ -23,12 +23,11 @@ def test_the_extractor_is_stamped_with_its_weights_and_resize(extractor):
     assert extractor.resize == "bilinear-antialias-96"
 
 
-def test_the_network_knows_a_drawing(real, extractor):
+def test_the_network_is_sure_of_what_it_sees(gallery, extractor):
     """The classifier's head is not used for features, but shows that weights and normalisation belong together."""
     network = extractor.network.body
-    features = extract(extractor, real.images)
-    torch.testing.assert_close(network._fc(features).softmax(1).sum(1), torch.ones(36), rtol=1e-4, atol=1e-4)
-    assert network._fc(features).softmax(1).max(1).values.median() > 0.1
+    confidence = network._fc(gallery).softmax(dim=1).amax(dim=1)
+    assert confidence.median() > 0.1  # 0.001 is chance
 
 
 @pytest.mark.parametrize("images", [torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)])
