@@ -147,3 +147,13 @@ def test_progress_off_a_terminal_reports_rate_and_time_left(toy_module, toy_data
         run(toy_module, toy_data, tmp_path)
 
     assert any("step 6/6" in line and "samples/s" in line and "left" in line for line in caplog.messages)
+
+
+def test_a_finished_fit_goes_on_when_it_is_given_more_steps(toy_module, toy_data, tmp_path):
+    straight, _, _ = run(toy_module, toy_data, tmp_path / "straight", steps=6)
+    run(toy_module, toy_data, tmp_path / "longer", steps=3)
+    longer, seen, result = run(toy_module, toy_data, tmp_path / "longer", steps=6)
+
+    assert (seen, result.steps) == (list(range(12, 24)), 6)
+    assert torch.equal(straight.bare_student.enter.weight, longer.bare_student.enter.weight)
+    assert read(tmp_path / "longer/metrics.csv") == read(tmp_path / "straight/metrics.csv")
