@@ -80,8 +80,8 @@ def sample(
             without guidance embedding for "embedded".
     """
     scheduler = _scheduler(scheduler_config, method)
-    device = noise.device
-    timesteps = _timesteps(scheduler, method, steps, strength if init_latents is not None else 1.0).to(device)
+    # They stay on the CPU, as the scheduler's tables do: reading a device's timestep would wait for it at every step.
+    timesteps = _timesteps(scheduler, method, steps, strength if init_latents is not None else 1.0)
     latents = noise.float()
     if init_latents is not None and strength < 1.0:
         latents = scheduler.add_noise(init_latents.to(latents), latents, timesteps[:1].expand(len(latents)))
@@ -139,7 +139,9 @@ def _predictor(unet: Any, text: Tensor, empty_text: Tensor, guidance_scale: floa
 
     def predict(latents: Tensor, t: Tensor) -> Tensor:
         inputs = torch.cat([latents, latents]) if guided else latents
-        output = unet(inputs.to(dtype), t, states, timestep_cond=condition, return_dict=False)[0].float()
+        output = unet(inputs.to(dtype), t.to(latents.device), states, timestep_cond=condition, return_dict=False)[
+            0
+        ].float()
         if not guided:
             return output
         unconditional, conditional = output.chunk(2)

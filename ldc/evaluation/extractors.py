@@ -6,6 +6,7 @@ so they never mix with those of the default extractor.
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,7 @@ def clip(path_or_id: str) -> Extractor:
         vision = CLIPVisionModelWithProjection.from_pretrained(path_or_id)
     except (OSError, ValueError) as error:
         raise ValueError(f"extractor 'clip' must have a CLIP model's folder or hub id, not {path_or_id!r}.") from error
-    size = vision.config.image_size
+    size: Any = vision.config.image_size
     return Extractor(
         _Clip(vision, size),
         name="clip",

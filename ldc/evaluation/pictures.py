@@ -6,6 +6,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ldc.models.generate import to_picture
+
 Picture = Image.Image
 _GAP = 4
 _FONT_SIZE = 13
@@ -21,7 +23,7 @@ def pictures(images: Tensor) -> list[Picture]:
     """
     if images.dtype != torch.uint8:
         raise ValueError(f"images must be uint8, not {images.dtype}.")
-    return [Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy()) for image in images]
+    return [to_picture(image) for image in images]
 
 
 def grid(images: Tensor | Sequence[Picture], columns: int | None = None, scale: int = 1) -> Picture:

@@ -197,4 +197,4 @@ def latent_shape(parts: LatentDiffusion) -> tuple[int, int, int]:
 
 def to_picture(image: Tensor) -> Image.Image:
     """Returns the picture of uint8 pixels (3, H, W)."""
-    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
