@@ -2,7 +2,7 @@
 
 from ldc.models.architectures import ARCHITECTURES
 from ldc.models.latent_diffusion import Guidance, LatentDiffusion, check_compatible, encode_text, freeze
-from ldc.models.saving import save_student
+from ldc.models.saving import lcm_scheduler, save_student
 from ldc.models.students import build_student, find_student, initialised_from_teacher, load_student
 from ldc.models.teachers import Teacher, check_teacher, load_teacher, meta_unet, text_tokens
 
@@ -18,6 +18,7 @@ __all__ = [
     "find_student",
     "freeze",
     "initialised_from_teacher",
+    "lcm_scheduler",
     "load_student",
     "load_teacher",
     "meta_unet",

@@ -56,7 +56,7 @@ def save_student(
     _check_written(folder / "unet", type(unet))
     if consistency is None:
         consistency = unet.config.time_cond_proj_dim is not None
-    scheduler = _lcm(teacher.scheduler_config, original_inference_steps) if consistency else teacher.scheduler_config
+    scheduler = lcm_scheduler(teacher.scheduler_config, original_inference_steps) if consistency else teacher.scheduler_config
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     for part in _FROZEN:
         _save_frozen(folder / part, part, teacher, frozen)
@@ -79,7 +79,8 @@ def _check_written(folder: Path, kind: Any) -> None:
         )
 
 
-def _lcm(scheduler_config: dict[str, Any], original_inference_steps: int) -> dict[str, Any]:
+def lcm_scheduler(scheduler_config: dict[str, Any], original_inference_steps: int = 50) -> dict[str, Any]:
+    """Returns the config of the LCMScheduler with a teacher's noise schedule."""
     from diffusers.schedulers.scheduling_lcm import LCMScheduler  # noqa: PLC0415 - costs seconds
 
     # Clipping is for pixels; a teacher trained with DDPMScheduler's default would pass it on to latents.

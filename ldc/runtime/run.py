@@ -59,13 +59,14 @@ def prepare(cfg: DictConfig) -> Run:
     if not cfg.get("stages"):
         names = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
         raise ValueError(f"experiment must be given, as +experiment=NAME with one of {names}.")
+    OmegaConf.resolve(cfg)  # stages are taken out of the config, where an interpolation would lose its way
     folder = Path(cfg.paths.outputs) / cfg.name / (cfg.run or run_name(cfg))
     if cfg.fresh and folder.exists():
         log.info("fresh=true: removing %s", folder)
         shutil.rmtree(folder)
     if not cfg.dry_run:
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        OmegaConf.save(cfg, folder / "config.yaml")
         (folder / "versions.json").write_text(json.dumps(versions(), indent=2))
     log.info("Run folder: %s", folder)
     return Run(cfg, folder)

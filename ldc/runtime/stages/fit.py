@@ -15,7 +15,16 @@ from omegaconf import DictConfig
 from ldc.artifacts import Artifact
 from ldc.data.encoded import Encoded
 from ldc.data.module import LatentDataModule
-from ldc.models import LatentDiffusion, build_student, check_compatible, check_teacher, load_student, load_teacher, save_student
+from ldc.models import (
+    LatentDiffusion,
+    build_student,
+    check_compatible,
+    check_teacher,
+    lcm_scheduler,
+    load_student,
+    load_teacher,
+    save_student,
+)
 from ldc.objectives.lora import AdaptersOff, add_lora
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.grids import grid_renderer
@@ -119,7 +128,8 @@ class Fit:
     def _grids(self, context: Context, teacher: LatentDiffusion, objective: Any) -> list[SampleGrids]:
         prompts = list(self.grids["prompts"] or context.cfg.data.get("prompts") or [])[: self.grids["columns"]]
         guidance = student_guidance(objective, teacher)
-        draw = grid_renderer(teacher, self.publish, guidance, prompts, self.seed)
+        scheduler = lcm_scheduler(teacher.scheduler_config) if self.publish == "lcm" else teacher.scheduler_config
+        draw = grid_renderer(teacher, scheduler, guidance, prompts, self.seed)
         if draw is None:
             return []
         return [SampleGrids(draw, context.folder, self.grids["every"], self.grids["steps"])]
