@@ -1,15 +1,11 @@
 """The stage that trains: a student, a teacher and cached latents in, a published student folder out."""
 
-import contextlib
-import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
 
 from ldc.artifacts import Artifact
@@ -27,41 +23,30 @@ from ldc.models import (
 )
 from ldc.objectives.lora import AdaptersOff, add_lora
 from ldc.runtime.chain import Context, Result
+from ldc.runtime.fitting import Fitting, published, which_weights
 from ldc.runtime.grids import grid_renderer
 from ldc.runtime.objectives import build_objective, student_guidance
 from ldc.runtime.online_text import OnlineText
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 from ldc.surgery import Plan
-from ldc.training import DistillationModule, FitResult, SampleGrids, WeightAverage, fit, loggers
+from ldc.training import FitResult, SampleGrids
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Fit:
+@dataclass(frozen=True, kw_only=True)
+class Fit(Fitting):
     """Trains `student` by `objective`; conf/stage/fit.yaml says what each setting means."""
 
     student: str
     teacher: Any
     encoded: str
     objective: DictConfig
-    optimizer: DictConfig
-    schedule: DictConfig
-    max_steps: int
-    batch_size: int
-    accumulate: int
-    gradient_clip: float | None
     caption_dropout: float
-    averaging: float | None
     target_decay: float | None
     lora: Mapping[str, Any] | None
     publish: str
-    seed: int
-    loader: Mapping[str, Any] = field(default_factory=dict)
     grids: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint: Mapping[str, Any] = field(default_factory=dict)
-    trainer: Mapping[str, Any] = field(default_factory=dict)
-    logger: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "student"
 
@@ -75,13 +60,7 @@ class Fit:
         check_teacher(teacher_spec(self.teacher))
         if self.publish not in {"model", "lcm"}:
             raise ValueError(f"publish must be model or lcm, not {self.publish!r}.")
-        for name in ("max_steps", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if cfg.resume and not Path(cfg.resume).is_file():
-            raise ValueError(f"resume must be a checkpoint file, but {cfg.resume!r} does not exist.")
-        if cfg.resume and cfg.stage is None:
-            raise ValueError("resume must come with stage=NAME, the stage whose checkpoint it is.")
+        self.check_settings(cfg)
 
     def run(self, context: Context) -> Result:
         torch.manual_seed(self.seed)  # initial values of adapters; what concerns samples has draws of its own
@@ -92,21 +71,21 @@ class Fit:
         unet = self._student(parent, objective)
         check_compatible(teacher, unet)
         encoded = Encoded(context.inputs[self.encoded].outputs["encoded"])
-        module = DistillationModule(
+        module = self.module(
             objective,
             unet,
             AdaptersOff(unet) if self._is_own_teacher() else teacher.unet,
-            optimizer=instantiate(self.optimizer),
-            schedule=self._schedule(),
             target_decay=self.target_decay,
             encode=OnlineText(teacher) if encoded.empty_text is None else None,
-            **{name: self.trainer[name] for name in ("gradient_checkpointing", "compile", "channels_last")},
         )
-        workers = self.loader.get("num_workers", 0)
         data = LatentDataModule(
-            encoded.folder, self.batch_size, self.seed, caption_dropout=self.caption_dropout, num_workers=workers
+            encoded.folder,
+            self.batch_size,
+            self.seed,
+            caption_dropout=self.caption_dropout,
+            num_workers=self.num_workers,
         )
-        result = self._fit(context, module, data, self._grids(context, teacher, objective))
+        result = self.fit(context, module, data, self._grids(context, teacher, objective))
         return self._publish(context, result, unet, plan, teacher, objective)
 
     def _student(self, parent: Artifact, objective: Any) -> Any:
@@ -119,12 +98,6 @@ class Fit:
     def _is_own_teacher(self) -> bool:
         return self.lora is not None and self.lora.get("teacher") == "self"
 
-    def _schedule(self) -> Any:
-        """Fills in `total_steps` where the schedule wants it: the fit's length is given once."""
-        if "total_steps" in inspect.signature(get_method(self.schedule["_target_"])).parameters:
-            return instantiate(self.schedule, _partial_=True, total_steps=self.max_steps)
-        return instantiate(self.schedule, _partial_=True)
-
     def _grids(self, context: Context, teacher: LatentDiffusion, objective: Any) -> list[SampleGrids]:
         prompts = list(self.grids["prompts"] or context.cfg.data.get("prompts") or [])[: self.grids["columns"]]
         guidance = student_guidance(objective, teacher)
@@ -134,32 +107,11 @@ class Fit:
             return []
         return [SampleGrids(draw, context.folder, self.grids["every"], self.grids["steps"])]
 
-    def _fit(self, context: Context, module: DistillationModule, data: LatentDataModule, grids: list[SampleGrids]) -> FitResult:
-        average = WeightAverage(self.averaging) if self.averaging is not None else None
-        for callback in grids:
-            callback.average = average
-        names = ("precision", "accelerator", "devices", "strategy", "num_nodes", "log_every_n_steps")
-        return fit(
-            module,
-            data,
-            folder=context.folder,
-            max_steps=self.max_steps,
-            accumulate_grad_batches=self.accumulate,
-            gradient_clip_val=self.gradient_clip,
-            checkpoint_every_n_steps=self.checkpoint["every"],
-            average=average,
-            loggers=loggers(self.logger["names"], context.folder, f"{context.cfg.name}-{context.name}", self.logger["project"]),
-            callbacks=grids,
-            resume=self.checkpoint["resume"] if context.cfg.stage == context.name else None,
-            **{name: self.trainer[name] for name in names},
-        )
-
     def _publish(
         self, context: Context, result: FitResult, unet: Any, plan: Plan, teacher: LatentDiffusion, objective: Any
     ) -> Result:
-        averaged = result.average.applied(unet) if result.average is not None else contextlib.nullcontext()
         steps = objective.solver.num_steps if self.publish == "lcm" else 50
-        with averaged:
+        with published(result, unet):
             if self.lora is not None:
                 unet.save_lora_adapter(context.folder / "lora")
                 unet.fuse_lora()
@@ -170,7 +122,7 @@ class Fit:
         return Result(
             plan_fingerprint=plan.fingerprint,
             samples_seen=result.samples_seen,
-            weights="average" if result.average is not None else "online",
+            weights=which_weights(result),
             guidance=student_guidance(objective, teacher)._asdict(),
             metrics={"steps": result.steps, **result.metrics},
             outputs={"student": str(context.folder / "unet")},

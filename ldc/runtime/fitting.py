@@ -1,0 +1,95 @@
+"""What every stage that trains shares: the settings of a fit, and how they become a module and a trainer."""
+
+import contextlib
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig
+
+from ldc.runtime.chain import Context
+from ldc.training import DistillationModule, FitResult, SampleGrids, WeightAverage, fit, loggers
+
+_MODULE = ("gradient_checkpointing", "compile", "channels_last")
+_TRAINER = ("precision", "accelerator", "devices", "strategy", "num_nodes", "log_every_n_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """The settings that all fits have; conf/stage/fit.yaml says what each one means."""
+
+    optimizer: DictConfig
+    schedule: DictConfig
+    max_steps: int
+    batch_size: int
+    accumulate: int
+    gradient_clip: float | None
+    averaging: float | None
+    seed: int
+    loader: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    logger: Mapping[str, Any] = field(default_factory=dict)
+
+    def check_settings(self, cfg: DictConfig) -> None:
+        """Raises ValueError for settings that cannot be, and for a checkpoint that is not there."""
+        for name in ("max_steps", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if cfg.resume and not Path(cfg.resume).is_file():
+            raise ValueError(f"resume must be a checkpoint file, but {cfg.resume!r} does not exist.")
+        if cfg.resume and cfg.stage is None:
+            raise ValueError("resume must come with stage=NAME, the stage whose checkpoint it is.")
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that read the data."""
+        return self.loader.get("num_workers", 0)
+
+    def module(self, objective: Any, student: Any, teacher: Any = None, **options: Any) -> DistillationModule:
+        """Returns the module of these settings; `options` are DistillationModule's, such as `encode`."""
+        settings = {name: self.trainer[name] for name in _MODULE} | {"optimizer": instantiate(self.optimizer)}
+        return DistillationModule(objective, student, teacher, schedule=self._schedule(), **(settings | options))
+
+    def _schedule(self) -> Any:
+        """Fills in `total_steps` where the schedule wants it: the fit's length is given once."""
+        if "total_steps" in inspect.signature(get_method(self.schedule["_target_"])).parameters:
+            return instantiate(self.schedule, _partial_=True, total_steps=self.max_steps)
+        return instantiate(self.schedule, _partial_=True)
+
+    def fit(
+        self, context: Context, module: DistillationModule, data: Any, grids: Sequence[SampleGrids] = ()
+    ) -> FitResult:
+        """Trains for `max_steps` in all, going on from the stage's checkpoint where there is one."""
+        average = WeightAverage(self.averaging) if self.averaging is not None else None
+        for callback in grids:
+            callback.average = average
+        run_name = f"{context.cfg.name}-{context.name}"
+        return fit(
+            module,
+            data,
+            folder=context.folder,
+            max_steps=self.max_steps,
+            accumulate_grad_batches=self.accumulate,
+            gradient_clip_val=self.gradient_clip,
+            checkpoint_every_n_steps=self.checkpoint["every"],
+            average=average,
+            loggers=loggers(self.logger["names"], context.folder, run_name, self.logger["project"]),
+            callbacks=grids,
+            resume=self.checkpoint["resume"] if context.cfg.stage == context.name else None,
+            **{name: self.trainer[name] for name in _TRAINER},
+        )
+
+
+def published(result: FitResult, network: Any) -> AbstractContextManager[Any]:
+    """Gives the network the weights that are published: the fit's average, where there is one, inside `with`."""
+    return result.average.applied(network) if result.average is not None else contextlib.nullcontext(network)
+
+
+def which_weights(result: FitResult) -> str:
+    """Returns what an artifact says of its weights."""
+    return "average" if result.average is not None else "online"
