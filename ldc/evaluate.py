@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     metrics = {**evaluation.cost(model, **sampling), **result["metrics"]}
     summary: dict[str, Any] = {"student": cfg.student, **sampling, "metrics": metrics, "stamp": result["stamp"]}
     if other is not None:
-        evaluation.compare(evaluation.Stamp.from_json(other["stamp"]), evaluation.Stamp.from_json(result["stamp"]))
+        evaluation.compare(other["stamp"], result["stamp"])
         summary["difference"] = {name: value - other["metrics"][name] for name, value in metrics.items() if name in other["metrics"]}
     out = Path(cfg.out or Path(cfg.paths.outputs) / "evaluate" / Path(cfg.student).name)
     out.mkdir(parents=True, exist_ok=True)
