@@ -42,7 +42,7 @@ class Result:
 
 
 class Kind(Protocol):
-    """A stage's work; `conf/stage/*.yaml` names the class, whose arguments are the stage's config."""
+    """A stage's work; `conf/stages/*.yaml` names the class, whose arguments are the stage's config."""
 
     kind: str
 

@@ -20,7 +20,7 @@ _TRAINER = ("precision", "accelerator", "devices", "strategy", "num_nodes", "log
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """The settings that all fits have; conf/stage/fit.yaml says what each one means."""
+    """The settings that all fits have; conf/stages/fit.yaml says what each one means."""
 
     optimizer: DictConfig
     schedule: DictConfig

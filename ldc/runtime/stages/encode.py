@@ -18,7 +18,7 @@ from ldc.runtime.teachers import teacher_identity, teacher_spec
 
 @dataclass(frozen=True)
 class Encode:
-    """Encodes `data` by the teacher's frozen encoders; conf/stage/encode.yaml says what each setting means."""
+    """Encodes `data` by the teacher's frozen encoders; conf/stages/encode.yaml says what each setting means."""
 
     data: DictConfig
     teacher: Any

@@ -25,7 +25,7 @@ TEACHER = "teacher"
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measures `settings` {label: {model, steps, guidance}}; conf/stage/evaluate.yaml says what each one means."""
+    """Measures `settings` {label: {model, steps, guidance}}; conf/stages/evaluate.yaml says what each one means."""
 
     data: DictConfig
     teacher: Any

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Fit(Fitting):
-    """Trains `student` by `objective`; conf/stage/fit.yaml says what each setting means."""
+    """Trains `student` by `objective`; conf/stages/fit.yaml says what each setting means."""
 
     student: str
     teacher: Any
