@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
@@ -174,3 +175,10 @@ def test_a_student_with_another_text_width_is_refused():
 
 def test_a_student_of_the_teacher_fits_it(toy_parts):
     check_compatible(toy_parts, build_student(toy_parts.unet, Plan(), 32))
+
+
+def test_the_published_sampler_calls_the_unet_26_times_in_25_steps():
+    scheduler = PNDMScheduler.from_config(ARCHITECTURES["sd14"].scheduler)
+    scheduler.set_timesteps(25)
+    assert scheduler.timesteps.tolist() == [961, 921, *range(921, 0, -40)]
+    assert len(scheduler.timesteps) == 26
