@@ -2,7 +2,20 @@
 
 from ldc.objectives.base import Draws, Networks, Objective
 from ldc.objectives.block_distillation import BlockDistillation
+from ldc.objectives.caption_states import CaptionStates
 from ldc.objectives.consistency import ConsistencyDistillation
 from ldc.objectives.denoising import Denoising
+from ldc.objectives.reconstruction import Reconstruction
+from ldc.objectives.text_denoising import TextDenoising
 
-__all__ = ["BlockDistillation", "ConsistencyDistillation", "Denoising", "Draws", "Networks", "Objective"]
+__all__ = [
+    "BlockDistillation",
+    "CaptionStates",
+    "ConsistencyDistillation",
+    "Denoising",
+    "Draws",
+    "Networks",
+    "Objective",
+    "Reconstruction",
+    "TextDenoising",
+]

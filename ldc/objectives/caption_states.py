@@ -37,6 +37,10 @@ class StateRegressor(nn.Module):
         states = self.text_encoder(input_ids=tokens).last_hidden_state  # (B, L, D)
         return self.head(pooling.to(states.dtype) @ states)
 
+    def enable_gradient_checkpointing(self) -> None:
+        """Recomputes activations in the backward pass."""
+        self.text_encoder.gradient_checkpointing_enable()
+
 
 class CaptionStates(Objective):
     """The loss above, for a student that is a `StateRegressor`; it draws nothing."""

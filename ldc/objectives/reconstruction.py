@@ -44,6 +44,10 @@ class Autoencoding(nn.Module):
         latents = posterior.mean + posterior.std * noise  # (B, C, h, w), not scaled
         return Reconstructed(self.vae.decode(latents).sample, posterior.mean, posterior.logvar)
 
+    def enable_gradient_checkpointing(self) -> None:
+        """Recomputes activations in the backward pass."""
+        self.vae.enable_gradient_checkpointing()
+
 
 class Reconstruction(Objective):
     """The loss above, for a student that is an `Autoencoding`; it reports the terms absolute, squared, gradient and kl.

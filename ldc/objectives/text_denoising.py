@@ -39,6 +39,11 @@ class TextConditioned(nn.Module):
         states = self.text_encoder(input_ids=tokens)[0]  # (B, L, D)
         return self.unet(x_t, t, states, return_dict=False)[0]
 
+    def enable_gradient_checkpointing(self) -> None:
+        """Recomputes activations in the backward pass."""
+        self.unet.enable_gradient_checkpointing()
+        self.text_encoder.gradient_checkpointing_enable()
+
     def parameter_groups(self, lr: float, text_lr_ratio: float = 0.25) -> list[dict[str, Any]]:
         """Returns an optimizer's groups: the pretrained text encoder moves at a fraction of the U-Net's rate."""
         return [

@@ -1,6 +1,7 @@
 """Optimizers by name: plain functions of parameters, so that a config can fill in the rest."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch.nn import Parameter
@@ -10,7 +11,7 @@ FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 def adamw(
-    params: Iterable[Parameter],
+    params: Iterable[Parameter] | Iterable[dict[str, Any]],
     lr: float,
     *,
     betas: tuple[float, float] = (0.9, 0.999),
@@ -23,7 +24,8 @@ def adamw(
     A fused optimizer can also be told on the device to leave out a step, which the finite check uses.
 
     Args:
-        params: parameters on the device where they are trained.
+        params: parameters on the device where they are trained, or groups of them as torch takes them, each with settings
+            of its own ({"params": [...], "lr": ...}).
         lr: learning rate of a step before any schedule.
         betas: decay of the two moments.
         eps: added to the root of the second moment.
@@ -33,9 +35,10 @@ def adamw(
     Raises:
         ValueError: there is nothing to train.
     """
-    params = list(params)
-    if not params:
+    groups = list(params)
+    tensors = [p for group in groups for p in (group["params"] if isinstance(group, dict) else [group])]
+    if not tensors:
         raise ValueError("params must hold at least one parameter that requires a gradient, not 0.")
     if fused is None:
-        fused = all(p.device.type in FUSED_DEVICES and torch.is_floating_point(p) for p in params)
-    return AdamW(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=fused)
+        fused = all(p.device.type in FUSED_DEVICES and torch.is_floating_point(p) for p in tensors)
+    return AdamW(groups, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=fused)

@@ -49,3 +49,10 @@ def test_adamw_is_fused_where_the_device_has_a_kernel_and_equals_the_plain_one()
 def test_nothing_to_train_is_refused():
     with pytest.raises(ValueError, match="at least one parameter"):
         adamw([], lr=0.1)
+
+
+def test_adamw_takes_groups_with_rates_of_their_own():
+    fast, slow = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    optimizer = adamw([{"params": [fast], "lr": 1.0}, {"params": [slow], "lr": 0.25}], lr=2.0)
+    assert [group["lr"] for group in optimizer.param_groups] == [1.0, 0.25]
+    assert optimizer.defaults["fused"]
