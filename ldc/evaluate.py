@@ -11,28 +11,33 @@ from ldc import runtime
 
 @runtime.entry_point("evaluate")
 def main(cfg: DictConfig) -> dict[str, Any]:
-    """Writes metrics.json and samples.png; with `compare`, the differences to another metrics.json of the same stamp."""
+    """Writes metrics.json and samples.png; with `compare`, the differences to another of the same stamp."""
     from ldc import evaluation  # noqa: PLC0415 - a wrong key is answered before the libraries load
     from ldc.evaluation.pictures import grid  # noqa: PLC0415
     from ldc.models.generate import checked_guidance  # noqa: PLC0415
-    from ldc.runtime.evaluation import default_steps, evaluation_set, feature_cache  # noqa: PLC0415
+    from ldc.runtime.evaluation import default_steps, evaluation_set, expected_stamp, feature_cache  # noqa: PLC0415
 
     other = _read(cfg.compare)
     runtime.data_source(cfg.data).check()
-    model = runtime.load_model(cfg.student, cfg.device)
-    scale = checked_guidance(model.guidance, cfg.guidance)
-    sampling = {"steps": cfg.steps or default_steps(model), "guidance_scale": scale}
+    runtime.check_device(cfg.device)
+    found = runtime.find_model(cfg.student)
+    scale = checked_guidance(found.guidance, cfg.guidance)
+    sampling = {"steps": cfg.steps or default_steps(found.scheduler_config), "guidance_scale": scale}
     if cfg.dry_run:
         return {"dry_run": True, "student": cfg.student, **sampling}
     real = evaluation_set(cfg.data, cfg.paths.cache)
+    if other is not None:
+        evaluation.compare(other["stamp"], expected_stamp(real, cfg.num_images, cfg.seed))
+    model = found.load(cfg.device)
     cache = feature_cache(cfg.paths.cache)
     settings = {"seed": cfg.seed, "n": cfg.num_images, "batch_size": cfg.batch_size, "cache": cache}
     result = evaluation.evaluate(model, real, **sampling, **settings)
     metrics = {**evaluation.cost(model, **sampling), **result["metrics"]}
     summary: dict[str, Any] = {"student": cfg.student, **sampling, "metrics": metrics, "stamp": result["stamp"]}
     if other is not None:
-        evaluation.compare(other["stamp"], result["stamp"])
-        summary["difference"] = {name: value - other["metrics"][name] for name, value in metrics.items() if name in other["metrics"]}
+        summary["difference"] = {
+            name: value - other["metrics"][name] for name, value in metrics.items() if name in other["metrics"]
+        }
     out = Path(cfg.out or Path(cfg.paths.outputs) / "evaluate" / Path(cfg.student).name)
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(summary, indent=2))

@@ -1,4 +1,4 @@
-"""`python -m ldc.generate student=FOLDER prompt=TEXT`: text to image, or image to image, with any student or teacher."""
+"""`python -m ldc.generate student=FOLDER prompt=TEXT`: text to image, or image to image, with any model."""
 
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     from ldc.models.generate import checked_guidance, generate  # noqa: PLC0415
     from ldc.runtime.evaluation import default_steps  # noqa: PLC0415
 
-    model = runtime.load_model(cfg.student, cfg.device)
-    scale = checked_guidance(model.guidance, cfg.guidance)
-    settings = {"steps": cfg.steps or default_steps(model), "guidance_scale": scale, "seed": cfg.seed}
+    runtime.check_device(cfg.device)
+    found = runtime.find_model(cfg.student)
+    scale = checked_guidance(found.guidance, cfg.guidance)
+    settings = {"steps": cfg.steps or default_steps(found.scheduler_config), "guidance_scale": scale, "seed": cfg.seed}
     summary = {"out": str(out), "student": cfg.student, "prompts": prompts, "num_images": len(prompts), **settings}
     if cfg.dry_run:
         return {**summary, "dry_run": True}
     images = generate(
-        model,
+        found.load(cfg.device),
         prompts,
         **settings,
         init_image=init_image,

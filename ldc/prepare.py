@@ -9,14 +9,19 @@ from ldc import runtime
 
 @runtime.entry_point("prepare")
 def main(cfg: DictConfig) -> dict[str, Any]:
-    """Prepares the data; the summary gives the folder, the shards, counts by split, and what was filtered and skipped."""
+    """Prepares the data; the summary gives folder, shards, counts by split, and what was filtered and skipped."""
     source = runtime.data_source(cfg.data)
     source.check()
     if cfg.dry_run:
         return {"dry_run": True, "source": source.name}
     data = runtime.prepared(cfg.data, cfg.paths.cache)
     held_out = {split: [str(tar) for tar in tars] for split, tars in data.held_out.items()}
-    return {"folder": str(data.folder), "train": [str(tar) for tar in data.train], "held_out": held_out, "counts": data.counts}
+    return {
+        "folder": str(data.folder),
+        "train": [str(tar) for tar in data.train],
+        "held_out": held_out,
+        "counts": data.counts,
+    }
 
 
 if __name__ == "__main__":

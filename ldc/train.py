@@ -10,10 +10,11 @@ from ldc import runtime
 @runtime.entry_point("train")
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Runs the experiment's chain of stages. The summary names the run's folder, its stages and its table."""
-    run = runtime.prepare(cfg)  # folder, resolved config, versions
+    run = runtime.prepare(cfg)  # resolved config and the folder's name
     stages = list(runtime.chain(cfg))  # every input checked before heavy work
     if cfg.dry_run:
         return runtime.describe(run, stages)
+    runtime.begin(run, stages)  # the folder, with config and versions
     for stage in stages:  # finished stages are skipped, an interrupted one resumes
         run.record(stage.name, stage.execute(run))
     return run.summarise()

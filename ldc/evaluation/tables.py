@@ -17,6 +17,45 @@ def markdown_table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
+def compact_table(rows: Sequence[Row]) -> str:
+    """Returns aligned text for a terminal: the figures that one compares by eye; the other columns are in table.json.
+
+    Parameters in millions; MACs of one pass; passes an image; latency in milliseconds; KID and Frechet distance as they
+    are measured; caption fidelity as top 1/top 5, on training cells and on held-out ones. What a row lacks is a dash.
+    """
+    head = ["model", "params", "MACs", "passes", "ms", "KID", "Frechet", "top1/top5 train", "held-out"]
+    lines = [head, *(_compact(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    pad = [str.ljust, *[str.rjust] * (len(head) - 1)]
+    return "\n".join("  ".join(f(cell, w) for f, cell, w in zip(pad, line, widths, strict=True)) for line in lines)
+
+
+def _compact(row: Row) -> list[str]:
+    macs = row.get("macs")
+    unit, scale = ("G", 1e9) if macs is not None and macs >= 1e9 else ("M", 1e6)  # noqa: PLR2004 - a giga
+    shares = [
+        "/".join(_figure_of(row, f"fidelity_{top}_{cells}", ".2f") for top in ("top1", "top5"))
+        for cells in ("train", "held_out")
+    ]
+    return [
+        str(row.get("model", "-")),
+        _figure_of(row, "params", ".2f", 1e6, "M"),
+        _figure_of(row, "macs", ".1f", scale, unit),
+        _figure_of(row, "unet_passes", "d"),
+        _figure_of(row, "latency", ".0f", 1e-3),
+        _figure_of(row, "kid", ".3f"),
+        _figure_of(row, "frechet64", ".1f"),
+        *shares,
+    ]
+
+
+def _figure_of(row: Row, name: str, form: str, unit: float = 1, suffix: str = "") -> str:
+    value = row.get(name)
+    if value is None:
+        return "-"
+    return f"{value if unit == 1 else value / unit:{form}}{suffix}"
+
+
 def save_table(rows: Sequence[Row], path: Path) -> None:
     """Writes the table as a picture.
 

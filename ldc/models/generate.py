@@ -143,11 +143,17 @@ def draw_latents(
 def checked_guidance(guidance: Guidance, scale: float | None) -> float:
     """Returns the guidance scale to use: the default where `scale` is None.
 
+    Where two passes are combined ("cfg"), any scale from 0 is legal: the range is that of its few-step students.
+
     Raises:
-        ValueError: the scale lies outside the range that the model was made for.
+        ValueError: the scale is negative, or outside the range that the model was trained for.
     """
     if scale is None:
         return guidance.default
+    if guidance.convention == "cfg":
+        if not scale >= 0:
+            raise ValueError(f"guidance_scale must be at least 0, not {scale:g}.")
+        return float(scale)
     low, high = guidance.range
     if not low <= scale <= high:
         raise ValueError(f"guidance_scale must be in [{low:g}, {high:g}], the range of this model, not {scale:g}.")

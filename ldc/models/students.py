@@ -10,7 +10,7 @@ from torch import nn
 
 from ldc import artifacts
 from ldc.families.unet2d import key_map, settle
-from ldc.models.folders import find_folder, load_parts
+from ldc.models.folders import find_folder, load_parts, read_config
 from ldc.models.latent_diffusion import Guidance, LatentDiffusion
 from ldc.surgery import Plan, apply
 
@@ -96,11 +96,14 @@ def load_student(folder: Path | str, dtype: torch.dtype = torch.float32) -> Late
         ValueError: there is no student, or a part or tensor of it is missing.
     """
     path = find_student(folder)
-    parts = load_parts(path, KIND, Guidance(), dtype)
-    artifact = artifacts.find(path)
+    return load_parts(path, KIND, read_guidance(path), dtype)
+
+
+def read_guidance(folder: Path) -> Guidance:
+    """Returns a student's guidance: what `artifact.json` says, else embedded if the U-Net takes it, else cfg."""
+    artifact = artifacts.find(folder)
     if artifact is not None and artifact.guidance is not None:
         written = artifact.guidance
-        parts.guidance = Guidance(written["convention"], written["default"], tuple(written["range"]))
-    elif parts.unet.config.time_cond_proj_dim is not None:
-        parts.guidance = _EMBEDDED
-    return parts
+        return Guidance(written["convention"], written["default"], tuple(written["range"]))
+    takes_guidance = read_config(folder, "unet", KIND).get("time_cond_proj_dim") is not None
+    return _EMBEDDED if takes_guidance else Guidance()

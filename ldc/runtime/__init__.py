@@ -1,19 +1,22 @@
-from ldc.runtime.chain import chain
+from ldc.runtime.chain import begin, chain
 from ldc.runtime.entry import entry_point
+from ldc.runtime.models import check_device, find_model
 from ldc.runtime.paths import ASSETS, CONF, cache_folder, locate
 from ldc.runtime.run import describe, prepare
 from ldc.runtime.sources import data_source, prepared
-from ldc.runtime.teachers import load_model, teacher_spec
+from ldc.runtime.teachers import teacher_spec
 
 __all__ = [
     "ASSETS",
     "CONF",
+    "begin",
     "cache_folder",
     "chain",
+    "check_device",
     "data_source",
     "describe",
     "entry_point",
-    "load_model",
+    "find_model",
     "locate",
     "prepare",
     "prepared",

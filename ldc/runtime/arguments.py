@@ -8,31 +8,53 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-FREE_TEXT = ("prompt", "out", "student", "init_image", "resume", "prompts_file", "data.path", "teacher.path_or_id")
+TEXTS = ("prompt",)
+PATHS = (
+    "out",
+    "student",
+    "init_image",
+    "resume",
+    "compare",
+    "prompts_file",
+    "data.path",
+    "teacher.path_or_id",
+    "paths.outputs",
+    "paths.cache",
+)
+_FIRST = ("-m", "--multirun")
 
 
 def quote(text: str) -> str:
     """Returns `text` as one quoted Hydra value that stands for exactly this string, interpolations included."""
-    # OmegaConf: a dollar-brace is an interpolation unless a backslash precedes it, and then backslashes before it count double.
+    # OmegaConf: a dollar-brace is an interpolation unless a backslash precedes it; backslashes before that are doubled.
     literal = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
-    # Hydra: inside single quotes only a quote is escaped, and backslashes that stand before a quote (or the end) count double.
+    # Hydra: inside single quotes only a quote is escaped; backslashes before a quote or the end count double.
     escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + r"\'", literal)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{chr(92) * trailing}'"
 
 
-def legalise(arguments: Sequence[str], conf: Path, free_text: Sequence[str] = FREE_TEXT) -> list[str]:
-    """Returns the command line's arguments with free text quoted and teacher folders resolved."""
-    legal = []
+def legalise(arguments: Sequence[str], conf: Path) -> list[str]:
+    """Returns the command line's arguments with free text quoted and teacher folders resolved.
+
+    A path may be `null`, and `data.path` a Hydra list (`[a.tar,b.tar]`); a prompt is always text. `-m` comes first,
+    since Hydra takes no overrides on both sides of it.
+    """
+    legal = [argument for argument in arguments if argument in _FIRST]
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if equals and key == "teacher" and not (conf / "teacher" / f"{value}.yaml").is_file() and _is_location(value):
+        name = key.lstrip("+")
+        if equals and name == "teacher" and not (conf / "teacher" / f"{value}.yaml").is_file() and _is_location(value):
             legal += ["teacher=custom", f"teacher.path_or_id={quote(value)}"]
-        elif equals and key.lstrip("+") in free_text:
+        elif equals and (name in TEXTS or (name in PATHS and not _is_grammar(name, value))):
             legal.append(f"{key}={quote(value)}")
-        else:
+        elif argument not in _FIRST:
             legal.append(argument)
     return legal
+
+
+def _is_grammar(name: str, value: str) -> bool:
+    return value == "null" or (name == "data.path" and value.startswith("[") and value.endswith("]"))
 
 
 def _is_location(value: str) -> bool:

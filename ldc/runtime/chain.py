@@ -1,8 +1,8 @@
-"""The chain of an experiment: stages in order, each skipped when its artifact exists, resumed when it was interrupted."""
+"""The chain of an experiment: stages in order, each skipped when its artifact exists, resumed when interrupted."""
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from ldc.artifacts import Artifact, artifact_id, find, publish
+from ldc.artifacts import FILE, Artifact, artifact_id, find, publish
 from ldc.runtime.fingerprint import relevant
 from ldc.runtime.run import Run
 from ldc.runtime.versions import versions
@@ -72,6 +72,11 @@ class Stage:
     kind: Kind
     must_be_finished: bool = False  # another stage alone is asked for: this one may only be read
 
+    def identity(self, ids: Mapping[str, str]) -> tuple[str, list[str]]:
+        """Returns the id of its artifact and those of its parents, from the ids of the stages before it."""
+        parents = [ids[name] for name in self.kind.inputs()] + self.kind.identity()
+        return artifact_id(self.kind.kind, relevant(self.config), parents), parents
+
     def execute(self, run: Run) -> Artifact:
         """Returns the stage's artifact, made now unless the run folder holds it already.
 
@@ -79,36 +84,54 @@ class Stage:
             ValueError: the folder holds, or was begun for, another config, or may not be made now.
         """
         inputs = {name: run.artifacts[name] for name in self.kind.inputs()}
-        parents = [artifact.id for artifact in inputs.values()] + self.kind.identity()
-        identity = artifact_id(self.kind.kind, relevant(self.config), parents)
+        identity, parents = self.identity({name: artifact.id for name, artifact in inputs.items()})
         folder = run.folder / self.name
-        folder.mkdir(parents=True, exist_ok=True)
+        self.refuse_other_config(folder, identity)
         found = find(folder)
-        self._refuse_other_config(folder, found.id if found else None, identity)
         if found and all(Path(path).exists() for path in found.outputs.values()):
             log.info("Stage %s: finished before, skipped.", self.name)
             return found
         if self.must_be_finished:
             raise ValueError(f"stage must be one whose inputs are finished, but {self.name!r} in {run.folder} is not.")
         log.info("Stage %s: %s", self.name, self.kind.kind)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / IDENTITY).write_text(json.dumps({"id": identity}))
+        if found is None:
+            self._make_again_what_came_from(identity, run)
         result = self.kind.run(Context(self.name, folder, run.cfg, inputs))
         return publish(
-            Artifact(folder, self.kind.kind, identity, parents, config=relevant(self.config), versions=versions(), **vars(result))
+            Artifact(
+                folder,
+                self.kind.kind,
+                identity,
+                parents,
+                config=relevant(self.config),
+                versions=versions(),
+                **vars(result),
+            )
         )
 
-    def _refuse_other_config(self, folder: Path, found: str | None, identity: str) -> None:
-        begun = folder / IDENTITY
-        other = found or (json.loads(begun.read_text())["id"] if begun.is_file() else identity)
+    def refuse_other_config(self, folder: Path, identity: str) -> None:
+        """Raises ValueError where the folder holds this stage with another config or other inputs."""
+        found, begun = find(folder), folder / IDENTITY
+        other = found.id if found else json.loads(begun.read_text())["id"] if begun.is_file() else identity
         if other != identity:
             raise ValueError(
                 f"{folder} holds stage {self.name!r} of another config or other inputs ({other}, wanted {identity}): "
                 "choose another run=NAME, or start anew with fresh=true."
             )
-        begun.write_text(json.dumps({"id": identity}))
+
+    def _make_again_what_came_from(self, identity: str, run: Run) -> None:
+        """Takes away the artifact files of stages that were made from an earlier version of this one."""
+        for path in run.folder.glob(f"*/{FILE}"):
+            artifact = find(path.parent)
+            if artifact is not None and identity in artifact.parents:
+                log.info("Stage %s: made from an earlier %s, so it is made again.", path.parent.name, self.name)
+                path.unlink()
 
 
 def chain(cfg: DictConfig) -> Iterator[Stage]:
-    """Yields the experiment's stages in order, all checked first; with `stage=NAME` only that one is made, from finished ones.
+    """Yields the experiment's stages in order, all checked first; with `stage=NAME` only that one may be made.
 
     Raises:
         ValueError: a stage names an input that no earlier stage makes, or a stage's own check fails.
@@ -120,7 +143,9 @@ def chain(cfg: DictConfig) -> Iterator[Stage]:
     for position, stage in enumerate(stages):
         missing = [name for name in stage.kind.inputs() if name not in names[:position]]
         if missing:
-            raise ValueError(f"Stage {stage.name!r} takes {missing[0]!r}, which no earlier stage makes ({names[:position]}).")
+            raise ValueError(
+                f"Stage {stage.name!r} takes {missing[0]!r}, which no earlier stage makes ({names[:position]})."
+            )
         stage.kind.check(cfg)
     if cfg.stage is None:
         yield from stages
@@ -128,3 +153,18 @@ def chain(cfg: DictConfig) -> Iterator[Stage]:
         place = names.index(cfg.stage)
         yield from (replace(stage, must_be_finished=True) for stage in stages[:place])
         yield stages[place]
+
+
+def begin(run: Run, stages: Sequence[Stage]) -> None:
+    """Opens the run's folder for these stages: the config and the versions are written, `fresh=true` empties it first.
+
+    Raises:
+        ValueError: the folder holds stages of another config or other inputs, which `fresh=true` does not remove.
+    """
+    ids: dict[str, str] = {}
+    for stage in stages:
+        ids[stage.name], _ = stage.identity(ids)
+        removed = run.cfg.fresh and run.cfg.stage in {None, stage.name}
+        if not removed:
+            stage.refuse_other_config(run.folder / stage.name, ids[stage.name])
+    run.open()

@@ -1,7 +1,7 @@
 """What every entry point shares: Hydra's command line in, one JSON line out, one sentence for a user's error.
 
-File descriptor 1 is pointed at stderr while a command runs, so whatever a library prints stays off stdout; only the summary
-goes to the saved descriptor.
+File descriptor 1 is pointed at stderr while a command runs, so whatever a library prints stays off stdout; only the
+summary goes to the saved descriptor.
 """
 
 import json
@@ -20,12 +20,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ldc.runtime.arguments import legalise
 from ldc.runtime.paths import CONF
+from ldc.runtime.ranks import is_rank_zero
+from ldc.runtime.signatures import check_signatures
 from ldc.runtime.suggestions import explain
 
 USER_ERROR = 2
+_INTERRUPTED = (130, 143)  # 128 + SIGINT or SIGTERM, by which a fit ends after it has saved its state
 _SHOWS_CONFIG = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
 
 Summary = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Summary]], Callable[[], None]]:
@@ -45,48 +49,55 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Summary]],
 def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing: the sentence below is ours to write
     original = sys.argv[1:]
-    sys.argv[1:] = legalise(original, CONF)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    shows_config = any(argument in _SHOWS_CONFIG for argument in original)
     stdout = os.dup(1)
-    if not shows_config:
+    if not any(argument.partition("=")[0] in _SHOWS_CONFIG for argument in original):
         sys.stdout.flush()
         os.dup2(2, 1)
 
     def job(cfg: DictConfig) -> float | None:
+        sys.argv[1:] = original  # processes that a strategy starts are given the user's own words
+        check_signatures(cfg)
         summary = task(cfg)
-        if _is_rank_zero():
-            os.write(stdout, (json.dumps(summary, default=str) + "\n").encode())
+        if is_rank_zero():
+            with open(stdout, "w", encoding="utf-8", closefd=False) as file:
+                file.write(json.dumps(summary, default=str) + "\n")
         return summary.get("metric")
 
+    sys.argv[1:] = legal = legalise(original, CONF)
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
-    except (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException) as error:
-        return _report(error, config_name)
+    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+        return _report(error, legal, config_name)
     except KeyboardInterrupt:
-        logging.getLogger(__name__).info("Interrupted; the same command goes on from here.")
-        return 130
+        return _interrupted(130)
+    except SystemExit as stop:
+        if stop.code not in _INTERRUPTED:
+            raise
+        return _interrupted(stop.code)
     finally:
+        sys.argv[1:] = original
         sys.stdout.flush()
         os.dup2(stdout, 1)
         os.close(stdout)
     return 0
 
 
-def _report(error: BaseException, config_name: str) -> int:
-    if "debug=true" in sys.argv:
+def _interrupted(code: int) -> int:
+    log.info("Interrupted: the same command goes on from here.")
+    return code
+
+
+def _report(error: BaseException, arguments: list[str], config_name: str) -> int:
+    if "debug=true" in arguments:
         traceback.print_exception(error)
     cause = error
-    while isinstance(cause, HydraException) and isinstance(cause.__cause__, ValueError | FileNotFoundError):
+    while isinstance(cause, HydraException) and isinstance(cause.__cause__, ValueError | OSError):
         cause = cause.__cause__
     if isinstance(cause, HydraException | OmegaConfBaseException):
-        message = explain(cause, sys.argv[1:], CONF, config_name)
+        message = explain(cause, arguments, CONF, config_name)
     else:
         message = " ".join(str(cause).split())
     sys.stderr.write(message + "\n")
     return USER_ERROR
-
-
-def _is_rank_zero() -> bool:
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))

@@ -12,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from ldc.artifacts import Artifact, find
 from ldc.runtime.fingerprint import run_name
 from ldc.runtime.paths import CONF
+from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.versions import versions
 
 log = logging.getLogger(__name__)
+_IN_SUMMARY = ("kind", "id", "parents", "samples_seen")
 
 
 @dataclass
@@ -25,6 +27,18 @@ class Run:
     folder: Path
     artifacts: dict[str, Artifact] = field(default_factory=dict)
 
+    def open(self) -> None:
+        """Makes the folder, with config and versions; `fresh=true` removes it first, or the folder of `stage=NAME`."""
+        if not is_rank_zero():
+            return
+        stale = self.folder / (self.cfg.stage or "")
+        if self.cfg.fresh and stale.exists():
+            log.info("fresh=true: removing %s", stale)
+            shutil.rmtree(stale)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.cfg, self.folder / "config.yaml")
+        (self.folder / "versions.json").write_text(json.dumps(versions(), indent=2))
+
     def record(self, stage: str, artifact: Artifact) -> None:
         """Keeps a finished stage's artifact for the stages that name it."""
         self.artifacts[stage] = artifact
@@ -32,14 +46,15 @@ class Run:
     def summarise(self) -> dict[str, Any]:
         """Writes `summary.json` and returns it: the run's folder, its stages, the table of the evaluation, if any."""
         stages = [
-            {"name": name, "kind": a.kind, "id": a.id, "parents": list(a.parents), "folder": str(a.folder), "samples_seen": a.samples_seen}
+            {"name": name, "folder": str(a.folder), **{key: getattr(a, key) for key in _IN_SUMMARY}}
             for name, a in self.artifacts.items()
-        ]  # fmt: skip
+        ]
         tables = [a.metrics["table"] for a in self.artifacts.values() if "table" in a.metrics]
         summary: dict[str, Any] = {"run": str(self.folder), "stages": stages, "table": tables[-1] if tables else []}
         if self.cfg.get("metric"):
             summary["metric"] = self._metric(self.cfg.metric)
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=2, default=str))
+        if is_rank_zero():
+            (self.folder / "summary.json").write_text(json.dumps(summary, indent=2, default=str))
         return summary
 
     def _metric(self, dotted: str) -> float:
@@ -51,7 +66,7 @@ class Run:
 
 
 def prepare(cfg: DictConfig) -> Run:
-    """Returns the run of this config: an existing folder goes on, `fresh=true` starts anew.
+    """Returns the run of this config; nothing is written before `begin`, so a wrong input leaves no trace.
 
     Raises:
         ValueError: no experiment is named.
@@ -60,19 +75,15 @@ def prepare(cfg: DictConfig) -> Run:
         names = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
         raise ValueError(f"experiment must be given, as +experiment=NAME with one of {names}.")
     OmegaConf.resolve(cfg)  # stages are taken out of the config, where an interpolation would lose its way
-    folder = Path(cfg.paths.outputs) / cfg.name / (cfg.run or run_name(cfg))
-    if cfg.fresh and folder.exists():
-        log.info("fresh=true: removing %s", folder)
-        shutil.rmtree(folder)
-    if not cfg.dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, folder / "config.yaml")
-        (folder / "versions.json").write_text(json.dumps(versions(), indent=2))
+    folder = Path(cfg.paths.outputs) / cfg.name / str(cfg.run or run_name(cfg))
     log.info("Run folder: %s", folder)
     return Run(cfg, folder)
 
 
 def describe(run: Run, stages: list[Any]) -> dict[str, Any]:
     """Returns what a dry run says: the folder, the stages in order, and which are finished."""
-    names = [{"name": stage.name, "kind": stage.kind.kind, "finished": find(run.folder / stage.name) is not None} for stage in stages]
+    names = [
+        {"name": stage.name, "kind": stage.kind.kind, "finished": find(run.folder / stage.name) is not None}
+        for stage in stages
+    ]
     return {"run": str(run.folder), "dry_run": True, "stages": names, "table": []}

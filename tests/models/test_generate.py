@@ -9,7 +9,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from PIL import Image
 
 from ldc.diffusion.sampling import initial_noise
-from ldc.models.generate import embed, encode_image, generate, latent_shape, render
+from ldc.models.generate import checked_guidance, embed, encode_image, generate, latent_shape, render
 
 PROMPTS = ["red apple", 'a "b", (c) = d']
 
@@ -84,9 +84,17 @@ def test_an_initial_image_changes_the_result_below_full_strength(toy_parts, pict
 
 
 @pytest.mark.parametrize("scale", [1.4, 5.1])
-def test_guidance_outside_the_range_is_refused(toy_parts, scale):
+def test_guidance_outside_the_trained_range_is_refused(toy_parts, scale):
+    trained = dataclasses.replace(toy_parts, guidance=toy_parts.guidance._replace(convention="embedded"))
     with pytest.raises(ValueError, match=rf"guidance_scale must be in \[1.5, 5\], .* not {scale}"):
-        generate(toy_parts, PROMPTS, steps=1, guidance_scale=scale, seed=0)
+        generate(trained, PROMPTS, steps=1, guidance_scale=scale, seed=0)
+
+
+def test_classifier_free_guidance_takes_any_scale_from_zero(toy_parts):
+    assert checked_guidance(toy_parts.guidance, 0) == 0
+    assert checked_guidance(toy_parts.guidance, 30) == 30
+    with pytest.raises(ValueError, match="guidance_scale must be at least 0, not -1"):
+        checked_guidance(toy_parts.guidance, -1)
 
 
 def test_the_default_guidance_is_the_models_own(toy_parts):

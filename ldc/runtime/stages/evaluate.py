@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ldc.evaluation import EvaluationSet, cost, evaluate
 from ldc.evaluation.pictures import comparison
-from ldc.evaluation.tables import markdown_table, save_table, save_trade_off
+from ldc.evaluation.tables import compact_table, markdown_table, save_table, save_trade_off
 from ldc.models import LatentDiffusion, check_teacher, load_student, load_teacher
 from ldc.models.generate import embed, render
 from ldc.runtime.chain import Context, Result
@@ -21,6 +21,8 @@ from ldc.runtime.teachers import teacher_identity, teacher_spec
 
 log = logging.getLogger(__name__)
 TEACHER = "teacher"
+SETTING = {"model", "steps", "guidance"}
+MIN_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ class Evaluate:
     def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
         data_source(self.data).check()
         check_teacher(teacher_spec(self.teacher))
+        if self.num_images < MIN_IMAGES:
+            raise ValueError(f"num_images must be at least {MIN_IMAGES}, not {self.num_images}.")
+        for label, setting in self.settings.items():
+            if set(setting) - SETTING or not {"model", "steps"} <= set(setting):
+                raise ValueError(f"Setting {label!r} must have model, steps and perhaps guidance, not {', '.join(setting)}.")
+            if not isinstance(setting["steps"], int) or setting["steps"] < 1:
+                raise ValueError(f"steps of {label!r} must be a whole number from 1, not {setting['steps']!r}.")
         unknown = [label for label in self.picture if label not in self.settings]
         if unknown:
             raise ValueError(f"picture must name settings ({', '.join(self.settings)}), not {unknown[0]!r}.")
@@ -66,7 +75,12 @@ class Evaluate:
         return Result(metrics={"table": rows, **self._flat(rows)})
 
     def _row(
-        self, label: str, setting: Mapping[str, Any], model: LatentDiffusion, real: EvaluationSet, text: Mapping[str, Tensor]
+        self,
+        label: str,
+        setting: Mapping[str, Any],
+        model: LatentDiffusion,
+        real: EvaluationSet,
+        text: Mapping[str, Tensor],
     ) -> dict[str, Any]:
         sampling = {"steps": setting["steps"], "guidance_scale": setting.get("guidance")}
         result = evaluate(
@@ -80,10 +94,20 @@ class Evaluate:
             text=text,
         )
         guidance = model.guidance.default if setting.get("guidance") is None else setting["guidance"]
-        return {"model": label, **cost(model, **sampling), "guidance": guidance, **result["metrics"], "stamp": result["stamp"]}
+        return {
+            "model": label,
+            **cost(model, **sampling),
+            "guidance": guidance,
+            **result["metrics"],
+            "stamp": result["stamp"],
+        }
 
     def _pictures(
-        self, setting: Mapping[str, Any], models: Mapping[str, LatentDiffusion], prompts: list[str], text: Mapping[str, Tensor]
+        self,
+        setting: Mapping[str, Any],
+        models: Mapping[str, LatentDiffusion],
+        prompts: list[str],
+        text: Mapping[str, Tensor],
     ) -> Tensor:
         model = models[setting["model"]]
         return render(
@@ -101,8 +125,18 @@ class Evaluate:
         (context.folder / "table.md").write_text(markdown_table(figures))
         save_table(figures, samples / "table.png")
         save_trade_off(figures, samples / "trade-off.png")
-        log.info("\n%s\nPicture: %s", markdown_table(figures), samples / "comparison.png")
+        log.info(
+            "\n%s\n\nAll figures: %s\nPicture: %s",
+            compact_table(rows),
+            context.folder / "table.md",
+            samples / "comparison.png",
+        )
 
     def _flat(self, rows: list[dict[str, Any]]) -> dict[str, float]:
         """Returns {"<label>/<metric>": value}, so that a sweep can name one."""
-        return {f"{row['model']}/{key}": value for row in rows for key, value in row.items() if isinstance(value, int | float)}
+        return {
+            f"{row['model']}/{key}": value
+            for row in rows
+            for key, value in row.items()
+            if isinstance(value, int | float)
+        }
