@@ -18,8 +18,10 @@ from ldc.data.filters import Filters
 from ldc.data.latents import LatentDataset
 from ldc.data.order import StreamBatchSampler
 from ldc.data.pixels import PixelDataset, PixelReader, StreamingPixels, collate_pixels
+from ldc.data.report import SkipReport
 from ldc.data.sharded import ShardedSamples
 from ldc.data.streaming import StreamingSamples
+from ldc.data.workers import leave_interrupts
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +133,9 @@ class StreamDataModule(LightningDataModule):
 
     def _workers(self, data: Dataset, **options: Any) -> DataLoader:
         pin_memory = torch.cuda.is_available()
-        return DataLoader(data, num_workers=self.num_workers, pin_memory=pin_memory, **options)
+        return DataLoader(
+            data, num_workers=self.num_workers, pin_memory=pin_memory, worker_init_fn=leave_interrupts, **options
+        )
 
 
 class LatentDataModule(StreamDataModule):
@@ -174,6 +178,8 @@ class ImageTextDataModule(StreamDataModule):
         exclude: keys of samples to leave out, such as those of images known to be corrupt.
         flip: mirror one image in two.
         caption_dropout: share of samples whose caption becomes "".
+        max_skipped: largest allowed share of damaged samples, 0 to 1.
+        cache: where indexes of read-only tars are saved.
     """
 
     def __init__(
@@ -188,15 +194,21 @@ class ImageTextDataModule(StreamDataModule):
         flip: bool = False,
         caption_dropout: float = 0.0,
         num_workers: int = 0,
+        max_skipped: float = 0.1,
+        cache: Path | None = None,
     ):
         super().__init__(batch_size, seed, num_workers)
         self.tars = list(tars)
         self.filters = filters
         self.exclude = exclude
+        self.max_skipped = max_skipped
+        self.cache = cache
         self.reader = PixelReader(size, seed, caption_dropout, flip)
 
     def loader(self, consumed: int, finished: int, num_batches: int) -> DataLoader:
-        data = PixelDataset(ShardedSamples(self.tars, self.filters, exclude=self.exclude), self.reader)
+        report = SkipReport(self.max_skipped)
+        samples = ShardedSamples(self.tars, self.filters, exclude=self.exclude, report=report, cache=self.cache)
+        data = PixelDataset(samples, self.reader)
         return self._sampled(data, collate_pixels, consumed, finished, num_batches)
 
 

@@ -1,10 +1,11 @@
 """Teachers and students: building, loading, saving."""
 
+from ldc.models.adapters import merge_adapters, save_adapters
 from ldc.models.architectures import ARCHITECTURES
 from ldc.models.latent_diffusion import Guidance, LatentDiffusion, check_compatible, encode_text, freeze
 from ldc.models.saving import lcm_scheduler, save_student
 from ldc.models.students import build_student, find_student, initialised_from_teacher, load_student
-from ldc.models.teachers import Teacher, check_teacher, load_teacher, meta_unet, text_tokens
+from ldc.models.teachers import Teacher, check_teacher, load_teacher, meta_unet, part_config, text_tokens
 
 __all__ = [
     "ARCHITECTURES",
@@ -21,7 +22,10 @@ __all__ = [
     "lcm_scheduler",
     "load_student",
     "load_teacher",
+    "merge_adapters",
     "meta_unet",
+    "part_config",
+    "save_adapters",
     "save_student",
     "text_tokens",
 ]

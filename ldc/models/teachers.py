@@ -76,23 +76,26 @@ def meta_unet(spec: Teacher) -> Any:
     """
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # noqa: PLC0415 - costs seconds
 
-    if spec.architecture is not None and (spec.weights == "random" or not _is_folder(spec)):
-        config = architecture(spec.architecture).unet
-    else:
-        folder = find_folder(spec.path_or_id, "teacher", spec.revision, ["unet/config.json"])
-        config = read_config(folder, "unet", "teacher")
     with torch.device("meta"):
-        return freeze(UNet2DConditionModel.from_config(config))
+        return freeze(UNet2DConditionModel.from_config(part_config(spec, "unet")))
 
 
 def text_tokens(spec: Teacher) -> int:
     """Returns the number of text states that the teacher's U-Net is given."""
+    return int(part_config(spec, "text_encoder").get("max_position_embeddings", 77))
+
+
+def part_config(spec: Teacher, part: str) -> dict[str, Any]:
+    """Returns the config of the teacher's "unet", "vae", "text_encoder" or "scheduler", without loading weights.
+
+    Raises:
+        ValueError: it cannot be found.
+    """
     if spec.architecture is not None and (spec.weights == "random" or not _is_folder(spec)):
-        config = architecture(spec.architecture).text_encoder
-    else:
-        folder = find_folder(spec.path_or_id, "teacher", spec.revision, ["text_encoder/config.json"])
-        config = read_config(folder, "text_encoder", "teacher")
-    return int(config.get("max_position_embeddings", 77))
+        return dict(getattr(architecture(spec.architecture), part))
+    file = "scheduler_config.json" if part == "scheduler" else "config.json"
+    folder = find_folder(spec.path_or_id, "teacher", spec.revision, [f"{part}/{file}"])
+    return read_config(folder, part, "teacher", file)
 
 
 def _build(configs: Architecture, spec: Teacher, dtype: torch.dtype) -> LatentDiffusion:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
+from torch.optim import SGD
 
 from ldc.runtime.chain import Context
 from ldc.training import DistillationModule, FitResult, SampleGrids, WeightAverage, fit, loggers
 
-_MODULE = ("gradient_checkpointing", "compile", "channels_last")
+_MODULE = ("gradient_checkpointing", "compile", "channels_last", "teacher_dtype")
 _TRAINER = ("precision", "accelerator", "devices", "strategy", "num_nodes", "log_every_n_steps")
 
 
@@ -44,6 +46,7 @@ class Fitting:
             raise ValueError(f"resume must be a checkpoint file, but {cfg.resume!r} does not exist.")
         if cfg.resume and cfg.stage is None:
             raise ValueError("resume must come with stage=NAME, the stage whose checkpoint it is.")
+        self._schedule()(SGD([torch.zeros(1)], lr=1.0))  # a warm-up that is too long is refused here
 
     @property
     def num_workers(self) -> int:

@@ -12,8 +12,12 @@ from ldc.data.encoders import FrozenEncoders
 from ldc.models import check_teacher, load_teacher
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.paths import cache_folder
+from ldc.runtime.readers import is_streaming
+from ldc.runtime.requirements import check_tokenizer
 from ldc.runtime.sources import data_source, prepared
 from ldc.runtime.teachers import teacher_identity, teacher_spec
+
+WITHOUT_CACHE = "add encoded=null '~stages.encode' to encode while training, without a cache"
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,24 @@ class Encode:
     def identity(self) -> list[str]:
         return [teacher_identity(teacher_spec(self.teacher))]
 
-    def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
-        data_source(self.data).check()
-        check_teacher(teacher_spec(self.teacher))
+    def check(self, cfg: DictConfig) -> None:
+        source, spec = data_source(self.data), teacher_spec(self.teacher)
+        if is_streaming(source):
+            raise ValueError(
+                f"data.source.reader must be indexed for a cache of latents, not streaming: {WITHOUT_CACHE}."
+            )
+        fits = [stage for stage in cfg.stages.values() if "encoded" in stage]
+        if fits and all(stage.encoded is None for stage in fits):
+            raise ValueError(
+                f"encoded must name the stage that encodes, where there is one, not null: {WITHOUT_CACHE}."
+            )
+        source.check()
+        check_teacher(spec)
+        if self.text:
+            check_tokenizer(spec, dry_run=cfg.dry_run)
 
     def run(self, context: Context) -> Result:  # noqa: ARG002
         teacher = load_teacher(teacher_spec(self.teacher))
-        if self.text and teacher.tokenizer is None:
-            raise ValueError("stages.encode.text must be false for a teacher without a tokenizer, not true.")
         data = prepared(self.data, self.loader["cache"])
         cache = cache_folder() if self.loader["cache"] is None else Path(self.loader["cache"]).expanduser()
         text = (teacher.text_encoder, teacher.tokenizer) if self.text else (None, None)
@@ -54,9 +68,14 @@ class Encode:
             flip=self.flip,
             filters=data.filters,
             exclude=data.excluded,
+            skip_limit=self.data.max_skipped,
             batch_size=self.loader["batch_size"],
         )
         return Result(
-            metrics={"samples": len(encoded), "skipped": encoded.manifest["skipped"], "filtered": encoded.manifest["filtered"]},
+            metrics={
+                "samples": len(encoded),
+                "skipped": encoded.manifest["skipped"],
+                "filtered": encoded.manifest["filtered"],
+            },
             outputs={"encoded": str(encoded.folder), "prepared": str(data.folder)},
         )

@@ -1,16 +1,16 @@
-"""The stage that trains: a student, a teacher and cached latents in, a published student folder out."""
+"""The stage that trains: a student, a teacher and cached latents or pixels in, a published student folder out."""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from ldc.artifacts import Artifact
+from ldc.data.draws import check_dropout
 from ldc.data.encoded import Encoded
-from ldc.data.module import LatentDataModule
+from ldc.data.module import LatentDataModule, StreamDataModule
 from ldc.models import (
     LatentDiffusion,
     build_student,
@@ -19,28 +19,38 @@ from ldc.models import (
     lcm_scheduler,
     load_student,
     load_teacher,
+    merge_adapters,
+    save_adapters,
     save_student,
 )
 from ldc.objectives.lora import AdaptersOff, add_lora
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.fitting import Fitting, published, which_weights
 from ldc.runtime.grids import grid_renderer
+from ldc.runtime.lora import Lora
 from ldc.runtime.objectives import build_objective, student_guidance
-from ldc.runtime.online_text import OnlineText
+from ldc.runtime.online import OnlineEncoder
+from ldc.runtime.readers import check_online, pixel_reader
+from ldc.runtime.requirements import check_tokenizer, meta_teacher
+from ldc.runtime.sources import data_source
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 from ldc.surgery import Plan
 from ldc.training import FitResult, SampleGrids
+from ldc.training.module import check_needs
 
 log = logging.getLogger(__name__)
+TEACHER = "teacher"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit(Fitting):
-    """Trains `student` by `objective`; conf/stages/fit.yaml says what each setting means."""
+    """Trains `student` by `objective`; conf/stage/fit.yaml says what each setting means."""
 
+    data: DictConfig
     student: str
     teacher: Any
-    encoded: str
+    encoded: str | None
+    online: Mapping[str, Any]
     objective: DictConfig
     caption_dropout: float
     target_decay: float | None
@@ -51,55 +61,94 @@ class Fit(Fitting):
     kind = "student"
 
     def inputs(self) -> list[str]:
-        return [self.encoded, self.student]
+        return [name for name in (self.encoded, self.student) if name is not None and name != TEACHER]
 
     def identity(self) -> list[str]:
         return [teacher_identity(teacher_spec(self.teacher))]
 
     def check(self, cfg: DictConfig) -> None:
-        check_teacher(teacher_spec(self.teacher))
+        spec = teacher_spec(self.teacher)
+        check_teacher(spec)
         if self.publish not in {"model", "lcm"}:
             raise ValueError(f"publish must be model or lcm, not {self.publish!r}.")
         self.check_settings(cfg)
+        check_dropout(self.caption_dropout)
+        self._check_data(cfg)
+        self._check_lora()
+        meta = meta_teacher(spec)
+        check_needs(build_objective(self.objective, meta, Plan(()), self.seed), meta, self.target_decay)
+
+    def _check_data(self, cfg: DictConfig) -> None:
+        if self.encoded is None:
+            data_source(self.data).check()
+            check_online(self.online)
+        elif cfg.stages[self.encoded].get("text", True):
+            return
+        check_tokenizer(teacher_spec(self.teacher), dry_run=cfg.dry_run)
+
+    def _check_lora(self) -> None:
+        lora = Lora.from_config(self.lora)
+        if lora is None:
+            return
+        width, dtype = self.objective.get("guidance_embedding_dim"), self.trainer["teacher_dtype"]
+        if width is not None:
+            raise ValueError(f"guidance_embedding_dim must be null with lora, which adds no input, not {width}.")
+        if lora.is_own_teacher and dtype is not None:
+            raise ValueError(
+                f"trainer.teacher_dtype must be null with lora.teacher=self, which has no own weights, not {dtype!r}."
+            )
 
     def run(self, context: Context) -> Result:
         torch.manual_seed(self.seed)  # initial values of adapters; what concerns samples has draws of its own
-        parent = context.inputs[self.student]
-        teacher = load_teacher(teacher_spec(self.teacher))
-        plan = Plan.load(parent.folder / "plan.json")
-        objective = build_objective(self.objective, teacher, plan, self.seed)
-        unet = self._student(parent, objective)
+        teacher, lora = load_teacher(teacher_spec(self.teacher)), Lora.from_config(self.lora)
+        base, plan = self._base(context, teacher)
+        own = lora is not None and lora.is_own_teacher
+        if own:
+            teacher = replace(teacher, unet=base)
+        objective = build_objective(self.objective, teacher, Plan(()) if own else plan, self.seed)
+        unet = self._student(base, teacher, lora, objective)
         check_compatible(teacher, unet)
-        encoded = Encoded(context.inputs[self.encoded].outputs["encoded"])
+        data, encode = self._data(context, teacher)
         module = self.module(
             objective,
             unet,
-            AdaptersOff(unet) if self._is_own_teacher() else teacher.unet,
+            AdaptersOff(unet) if own else teacher.unet,
             target_decay=self.target_decay,
-            encode=OnlineText(teacher) if encoded.empty_text is None else None,
-        )
-        data = LatentDataModule(
-            encoded.folder,
-            self.batch_size,
-            self.seed,
-            caption_dropout=self.caption_dropout,
-            num_workers=self.num_workers,
+            encode=encode,
         )
         result = self.fit(context, module, data, self._grids(context, teacher, objective))
         return self._publish(context, result, unet, plan, teacher, objective)
 
-    def _student(self, parent: Artifact, objective: Any) -> Any:
-        unet = load_student(parent.folder).unet
-        if self.lora is not None:
-            rank, alpha = self.lora["rank"], self.lora["alpha"]
-            return add_lora(build_student(unet, Plan(())), rank, alpha)
-        return build_student(unet, Plan(()), getattr(objective, "guidance_embedding_dim", None))
+    def _base(self, context: Context, teacher: LatentDiffusion) -> tuple[Any, Plan]:
+        """Returns the U-Net that the student starts from, and the plan that made it from the teacher's."""
+        if self.student == TEACHER:
+            return teacher.unet, Plan(())
+        folder = context.inputs[self.student].folder
+        return load_student(folder).unet, Plan.load(folder / "plan.json")
 
-    def _is_own_teacher(self) -> bool:
-        return self.lora is not None and self.lora.get("teacher") == "self"
+    def _student(self, base: Any, teacher: LatentDiffusion, lora: Lora | None, objective: Any) -> Any:
+        wanted, present = getattr(objective, "guidance_embedding_dim", None), base.config.time_cond_proj_dim
+        if present is not None and present != wanted:
+            raise ValueError(
+                f"guidance_embedding_dim must be {present}, which {self.student!r} has already, not {wanted}."
+            )
+        if lora is None:
+            return build_student(base, Plan(()), wanted)
+        shared = base is teacher.unet and not lora.is_own_teacher
+        return add_lora(build_student(base, Plan(())) if shared else base, lora.rank, lora.alpha)
+
+    def _data(self, context: Context, teacher: LatentDiffusion) -> tuple[StreamDataModule, OnlineEncoder | None]:
+        """Returns the data module, and what encodes its batches where they are not fully cached."""
+        reading = {name: getattr(self, name) for name in ("batch_size", "seed", "caption_dropout", "num_workers")}
+        if self.encoded is None:
+            data = pixel_reader(self.data, self.online, self.loader["cache"], **reading)
+            return data, OnlineEncoder(teacher, self.seed)
+        encoded = Encoded(context.inputs[self.encoded].outputs["encoded"])
+        has_text = encoded.empty_text is not None
+        return LatentDataModule(encoded.folder, **reading), None if has_text else OnlineEncoder(teacher, self.seed)
 
     def _grids(self, context: Context, teacher: LatentDiffusion, objective: Any) -> list[SampleGrids]:
-        prompts = list(self.grids["prompts"] or context.cfg.data.get("prompts") or [])[: self.grids["columns"]]
+        prompts = list(self.grids["prompts"] or self.data.get("prompts") or [])[: self.grids["columns"]]
         guidance = student_guidance(objective, teacher)
         scheduler = lcm_scheduler(teacher.scheduler_config) if self.publish == "lcm" else teacher.scheduler_config
         draw = grid_renderer(teacher, scheduler, guidance, prompts, self.seed)
@@ -113,9 +162,8 @@ class Fit(Fitting):
         steps = objective.solver.num_steps if self.publish == "lcm" else 50
         with published(result, unet):
             if self.lora is not None:
-                unet.save_lora_adapter(context.folder / "lora")
-                unet.fuse_lora()
-                unet.unload_lora()
+                save_adapters(context.folder / "lora", unet)
+                merge_adapters(unet)
             save_student(
                 context.folder, unet, plan, teacher, consistency=self.publish == "lcm", original_inference_steps=steps
             )

@@ -1,0 +1,43 @@
+"""What a teacher must have for the stages of a run, told from its configs before any weight is loaded."""
+
+import logging
+from pathlib import Path
+
+from ldc.models import LatentDiffusion, Teacher, meta_unet, part_config
+
+log = logging.getLogger(__name__)
+
+
+def meta_teacher(spec: Teacher) -> LatentDiffusion:
+    """Returns what of a teacher is known without its weights: the U-Net on the meta device, schedule and guidance.
+
+    Raises:
+        ValueError: a config cannot be found, or the teacher is a consistency model, whose embedded guidance no
+            objective gives.
+    """
+    unet = meta_unet(spec)
+    width = unet.config.time_cond_proj_dim
+    if width is not None:
+        raise ValueError(
+            f"teacher must have no guidance embedding, but {spec.path_or_id} is a few-step model (time_cond_proj_dim "
+            f"{width}): take the model that it was made from."
+        )
+    return LatentDiffusion(unet, None, None, None, part_config(spec, "scheduler"), spec.guidance)
+
+
+def check_tokenizer(spec: Teacher, *, dry_run: bool) -> None:
+    """Checks that the teacher can encode captions; a dry run, which needs no weights either, only warns.
+
+    Raises:
+        ValueError: it has no tokenizer.
+    """
+    folder = Path(spec.path_or_id).expanduser()
+    if spec.weights == "random":
+        message = "teacher.weights must be pretrained to encode captions, not random, which has no tokenizer."
+    elif folder.is_dir() and not (folder / "tokenizer").is_dir():
+        message = f"teacher must have a tokenizer to encode captions, but {folder} has none."
+    else:
+        return
+    if not dry_run:
+        raise ValueError(message)
+    log.warning("A run would stop here: %s", message)

@@ -1,0 +1,153 @@
+"""A tiny teacher with the shipped tokenizer, shards as img2dataset writes them, and `ldc.train` in process."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from hydra import compose, initialize_config_dir
+from PIL import Image
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
+from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+from ldc import train
+from ldc.models import Guidance, LatentDiffusion, freeze, save_student
+from ldc.runtime import ASSETS, CONF
+from ldc.runtime.arguments import legalise
+from ldc.surgery import Plan
+
+SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "v_prediction",
+    "clip_sample": False,
+    "steps_offset": 1,
+}
+WORDS = ("red apple", "blue heart", "green circle", "grinning face", "ghost")
+TINY_FITS = ("max_steps=2", "batch_size=2", "schedule.warmup_steps=0", "grids.every=2", "grids.steps=[1]")
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(tmp_path_factory):
+    """A StableDiffusionPipeline folder: random weights, the shipped tokenizer, 32 px."""
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(ASSETS / "emoji_ldm" / "tokenizer")
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=[8, 16, 32, 32],
+        attention_head_dim=[1, 2, 4, 4],
+        cross_attention_dim=16,
+        norm_num_groups=4,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=[8, 8, 8],
+        down_block_types=["DownEncoderBlock2D"] * 3,
+        up_block_types=["UpDecoderBlock2D"] * 3,
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+        sample_size=32,
+    )
+    text = CLIPTextConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=24,
+        vocab_size=2048,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    parts = LatentDiffusion(unet, vae, freeze(CLIPTextModel(text)), tokenizer, dict(SCHEDULER), Guidance())
+    return save_student(tmp_path_factory.mktemp("teacher") / "tiny", unet, Plan(()), parts)
+
+
+@pytest.fixture(scope="session")
+def write_laion():
+    """Writes a tar as img2dataset does, with LAION's columns; `changes` by key go into a sample's metadata."""
+
+    def write(path, keys, *, changes=None, corrupt=()):
+        with tarfile.open(path, "w") as tar:
+            for key in keys:
+                caption = f"{WORDS[int(key) % len(WORDS)]} number {int(key)}"
+                image = b"\xff\xd8 cut" if key in corrupt else _jpeg(int(key))
+                metadata = _laion_metadata(key, caption) | (changes or {}).get(key, {})
+                members = {"jpg": image, "txt": caption.encode(), "json": json.dumps(metadata).encode()}
+                for extension, content in members.items():
+                    info = tarfile.TarInfo(f"{key}.{extension}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+        return path
+
+    return write
+
+
+def _laion_metadata(key, caption):
+    return {
+        "key": key,
+        "url": f"https://example.org/{key}.jpg",
+        "caption": caption,
+        "status": "success",
+        "error_message": None,
+        "width": 48,
+        "height": 40,
+        "original_width": 1024,
+        "original_height": 768,
+        "exif": "{}",
+        "similarity": 0.32,
+        "pwatermark": 0.05,
+        "AESTHETIC_SCORE": 6.8,
+    }
+
+
+def _jpeg(number):
+    pixels = np.random.default_rng(number).integers(0, 255, (5, 6, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((48, 40)).save(buffer, "jpeg", quality=95)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def laion(tmp_path_factory, write_laion):
+    """Two shards of 10: one image is corrupt, three samples fall to the filters of conf/data/laion.yaml."""
+    folder = tmp_path_factory.mktemp("laion")
+    keys = [f"{number:09d}" for number in range(20)]
+    changes = {keys[3]: {"AESTHETIC_SCORE": 4.0}, keys[7]: {"pwatermark": 0.95}, keys[12]: {"original_height": 300}}
+    write_laion(folder / "00000.tar", keys[:10], changes=changes, corrupt={keys[5]})
+    write_laion(folder / "00001.tar", keys[10:], changes=changes)
+    return folder
+
+
+@pytest.fixture
+def configured(tmp_path, tmp_path_factory):
+    """Composes conf/train.yaml from the arguments of a command line, with folders of the test."""
+
+    def compose_train(*arguments):
+        cache = tmp_path_factory.getbasetemp() / "cache"
+        folders = [f"paths.outputs={tmp_path / 'outputs'}", f"paths.cache={cache}"]
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            return compose("train", overrides=legalise([*arguments, *folders], CONF))
+
+    return compose_train
+
+
+@pytest.fixture
+def trained(configured):
+    """Runs `python -m ldc.train` in process with these arguments; `fits` are cut down to two steps."""
+
+    def run(*arguments, fits=()):
+        tiny = [f"stages.{fit}.{setting}" for fit in fits for setting in TINY_FITS]
+        return train.main.task(configured(*arguments, *tiny))
+
+    return run
