@@ -22,7 +22,8 @@ class Artifact:
 
     `guidance` of a diffusion student: {"convention": "cfg" | "embedded" | "none", "default": float, "range": [lo, hi]},
     as diffusers' `guidance_scale`. `weights` says which weights the folder holds: "online", "average" or "pruned".
-    `outputs` names what lies elsewhere, such as a folder of encoded shards in the cache.
+    `base` names the model that the adapters in `lora/` belong to. `outputs` names what lies elsewhere, such as a folder
+    of encoded shards in the cache.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Artifact:
     samples_seen: int = 0
     weights: str | None = None
     guidance: Mapping[str, Any] | None = None
+    base: str | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
 

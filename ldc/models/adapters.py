@@ -21,8 +21,10 @@ def save_adapters(folder: Path | str, unet: Any) -> Path:
     (config,) = configs.values()
     settings = config.to_dict().items()
     metadata = {name: sorted(value) if isinstance(value, set) else value for name, value in settings}
+    # safetensors takes no channels_last.
+    layers = {name: tensor.detach().contiguous() for name, tensor in get_peft_model_state_dict(unet).items()}
     StableDiffusionLoraLoaderMixin.save_lora_weights(
-        folder, unet_lora_layers=get_peft_model_state_dict(unet), unet_lora_adapter_metadata=metadata
+        folder, unet_lora_layers=layers, unet_lora_adapter_metadata=metadata
     )
     return Path(folder)
 

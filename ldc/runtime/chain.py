@@ -37,6 +37,7 @@ class Result:
     samples_seen: int = 0
     weights: str | None = None
     guidance: dict[str, Any] | None = None
+    base: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
 

@@ -173,5 +173,12 @@ class Fit(Fitting):
             weights=which_weights(result),
             guidance=student_guidance(objective, teacher)._asdict(),
             metrics={"steps": result.steps, **result.metrics},
+            base=self._adapted(context) if self.lora is not None else None,
             outputs={"student": str(context.folder / "unet")},
         )
+
+    def _adapted(self, context: Context) -> str:
+        """Returns the folder or hub id of the model that the adapters belong to."""
+        if self.student == TEACHER:
+            return teacher_spec(self.teacher).path_or_id
+        return str(context.inputs[self.student].folder)
