@@ -15,8 +15,24 @@ from ldc.runtime.paths import cache_folder, locate
 def data_source(config: Any) -> Source:
     """Returns the configured source; `assets/...` stands for the shipped files."""
     plain = OmegaConf.to_container(config.source, resolve=True, throw_on_missing=True)
-    located = {key: locate(value) if isinstance(value, str) and key != "_target_" else value for key, value in plain.items()}
+    located = {
+        key: locate(value) if isinstance(value, str) and key != "_target_" else value for key, value in plain.items()
+    }
     return instantiate(located, _convert_="all")
+
+
+def check_indexed(config: Any) -> None:
+    """Checks a source whose samples are numbered.
+
+    Raises:
+        ValueError: an input is missing, or the source is read on the fly.
+    """
+    source = data_source(config)
+    if getattr(source, "reader", None) == "streaming":
+        raise ValueError(
+            "data.source.reader must be indexed for this stage, which reads the data more than once, not streaming."
+        )
+    source.check()
 
 
 def prepared(config: Any, cache: str | None = None) -> Prepared:

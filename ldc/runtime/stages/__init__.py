@@ -1,6 +1,21 @@
+from ldc.runtime.stages.autoencoder import Autoencoder
+from ldc.runtime.stages.denoiser import Denoiser
 from ldc.runtime.stages.encode import Encode
+from ldc.runtime.stages.encode_latents import EncodeLatents
 from ldc.runtime.stages.evaluate import Evaluate
 from ldc.runtime.stages.fit import Fit
 from ldc.runtime.stages.prune import Prune
+from ldc.runtime.stages.publish import Publish
+from ldc.runtime.stages.text_encoder import TextEncoder
 
-__all__ = ["Encode", "Evaluate", "Fit", "Prune"]
+__all__ = [
+    "Autoencoder",
+    "Denoiser",
+    "Encode",
+    "EncodeLatents",
+    "Evaluate",
+    "Fit",
+    "Prune",
+    "Publish",
+    "TextEncoder",
+]

@@ -1,0 +1,135 @@
+"""The stage that trains a teacher's U-Net, and its text encoder with it, on cached latents and captions."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from PIL import Image
+
+from ldc.data.encoded import Encoded
+from ldc.data.module import LatentDataModule
+from ldc.diffusion.process import Process
+from ldc.evaluation.pictures import grid
+from ldc.models import LatentDiffusion
+from ldc.models.generate import render
+from ldc.objectives.text_denoising import TextConditioned
+from ldc.runtime.chain import Context, Result
+from ldc.runtime.fitting import Fitting, published, which_weights
+from ldc.runtime.parts import (
+    SCHEDULER,
+    TEXT_ENCODER,
+    UNET,
+    build,
+    load_autoencoder,
+    load_text_encoder,
+    load_tokenizer,
+    save_part,
+    scheduler_config,
+)
+from ldc.runtime.stages.autoencoder import unchanged
+from ldc.training import SampleGrids
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denoiser(Fitting):
+    """Trains U-Net and text encoder together; conf/stages/denoiser.yaml says what each setting means."""
+
+    autoencoder: str
+    text: str
+    encoded: str
+    architecture: Mapping[str, Any]
+    scheduler: Mapping[str, Any]
+    objective: DictConfig
+    text_lr_ratio: float
+    caption_dropout: float
+    guidance: DictConfig
+    grids: Mapping[str, Any] = field(default_factory=dict)
+
+    kind = "denoiser"
+
+    def inputs(self) -> list[str]:
+        return [self.encoded, self.text, self.autoencoder]
+
+    def identity(self) -> list[str]:
+        return []
+
+    def check(self, cfg: DictConfig) -> None:
+        self.check_settings(cfg)
+        with torch.device("meta"):
+            build(UNet2DConditionModel, self.architecture)
+        scheduler_config(self.scheduler)
+        if self.text_lr_ratio < 0:
+            raise ValueError(f"text_lr_ratio must not be negative, not {self.text_lr_ratio}.")
+
+    def run(self, context: Context) -> Result:
+        torch.manual_seed(self.seed)  # initial weights; what concerns samples has draws of its own
+        encoded = Encoded(context.inputs[self.encoded].outputs["encoded"])
+        parts = self._parts(context, encoded)
+        student = TextConditioned(parts.unet, parts.text_encoder)
+        make_objective = instantiate(self.objective, _partial_=True)
+        objective = make_objective(
+            process=Process.from_config(parts.scheduler_config), tokenizer=parts.tokenizer, seed=self.seed
+        )
+        module = self.module(objective, student, optimizer=self._optimizer(student), encode=unchanged)
+        data = LatentDataModule(
+            encoded.folder,
+            self.batch_size,
+            self.seed,
+            caption_dropout=self.caption_dropout,
+            num_workers=self.num_workers,
+        )
+        result = self.fit(context, module, data, self._grids(context, parts))
+        student.cpu()
+        with published(result, student):
+            save_part(student.unet, context.folder / UNET)
+            student.text_encoder.save_pretrained(context.folder / TEXT_ENCODER, safe_serialization=True)
+        (context.folder / SCHEDULER).write_text(json.dumps(parts.scheduler_config, indent=2))
+        return Result(
+            samples_seen=result.samples_seen,
+            weights=which_weights(result),
+            metrics={"steps": result.steps, **result.metrics},
+        )
+
+    def _parts(self, context: Context, encoded: Encoded) -> LatentDiffusion:
+        """Returns the teacher as training begins: autoencoder and text encoder of earlier stages, a fresh U-Net."""
+        text = context.inputs[self.text].folder
+        text_encoder = load_text_encoder(text)
+        channels, height, width = encoded.manifest["latent_shape"]
+        unet = build(
+            UNet2DConditionModel,
+            self.architecture,
+            in_channels=channels,
+            out_channels=channels,
+            sample_size=height if height == width else (height, width),
+            cross_attention_dim=text_encoder.config.hidden_size,
+        )
+        vae = load_autoencoder(context.inputs[self.autoencoder].folder)
+        guidance = instantiate(self.guidance, _convert_="all")
+        scheduler = scheduler_config(self.scheduler)
+        return LatentDiffusion(unet, vae, text_encoder, load_tokenizer(text), scheduler, guidance)
+
+    def _optimizer(self, student: TextConditioned) -> Any:
+        """Returns the optimizer's maker, with a smaller rate for the text encoder, which is pretrained."""
+        make = instantiate(self.optimizer)
+        groups = student.parameter_groups(self.optimizer.lr, self.text_lr_ratio)
+        return lambda _parameters: make(groups)
+
+    def _grids(self, context: Context, parts: LatentDiffusion) -> list[SampleGrids]:
+        prompts = list(self.grids["prompts"] or context.cfg.data.get("prompts") or [])[: self.grids["columns"]]
+        if not prompts:
+            log.warning("No sample grids: no prompts are given.")
+            return []
+
+        def draw(student: Any, steps: int) -> Image.Image:
+            trained = replace(parts, unet=student.unet, text_encoder=student.text_encoder)
+            return grid(render(trained, prompts, steps=steps, seed=self.seed))
+
+        return [SampleGrids(draw, context.folder, self.grids["every"], self.grids["steps"])]
