@@ -8,7 +8,6 @@ d_x, d_y are differences of neighbouring pixels: without them the edges of drawi
 Legend: B batch, H x W pixel size, C latent channels, h x w latent size, x pixels in [-1, 1], y reconstruction.
 """
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -112,29 +111,6 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Returns the mean over all elements of KL(N(mean, variance) || N(0, 1)) in nats, in at least float32."""
     mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-
-
-@torch.no_grad()
-def measure_scaling_factor(vae: Any, pixels: Iterable[Tensor]) -> float:
-    """Returns 1 / (standard deviation of all elements of the posterior means), which makes latents' variance one.
-
-    Args:
-        vae: diffusers' AutoencoderKL.
-        pixels: batches (B, 3, H, W) in [-1, 1], normally the whole training set.
-
-    Raises:
-        ValueError: there is no batch.
-    """
-    count, total, squares = 0, 0.0, 0.0
-    for batch in pixels:
-        mean = vae.encode(batch).latent_dist.mean.double()  # (B, C, h, w)
-        count += mean.numel()
-        total += mean.sum().item()
-        squares += mean.square().sum().item()
-    if not count:
-        raise ValueError("pixels must hold at least one image to measure the scaling factor, not none.")
-    variance = (squares - total**2 / count) / (count - 1)
-    return variance**-0.5
 
 
 def _pixels(batch: ImageTextBatch) -> Tensor:

@@ -8,7 +8,6 @@ from ldc.objectives.reconstruction import (
     Autoencoding,
     Reconstruction,
     kl_to_standard_normal,
-    measure_scaling_factor,
 )
 
 
@@ -78,14 +77,6 @@ def test_a_few_steps_reduce_the_loss(objective):
     assert totals[-1] < 0.9 * totals[0]
 
 
-def test_scaled_latents_have_unit_variance(vae):
-    pixels = make_batch(size=4).pixels
-    scale = measure_scaling_factor(vae, pixels.split(3))
-    with torch.no_grad():
-        latents = vae.encode(pixels).latent_dist.mean
-    assert (scale * latents).std().item() == pytest.approx(1, rel=1e-4)
-
-
 def test_latents_are_refused(objective):
     batch = make_batch()._replace(pixels=None, latents=torch.zeros(2, 4, 8, 8))
     with pytest.raises(ValueError, match="batch must hold pixels"):
@@ -96,8 +87,3 @@ def test_pixels_that_do_not_divide_are_refused(objective):
     batch = make_batch()
     with pytest.raises(ValueError, match="divisible by 2, not 16 x 15"):
         objective.draw(batch._replace(pixels=batch.pixels[..., :15]), seed=0)
-
-
-def test_scaling_factor_of_nothing_is_refused(vae):
-    with pytest.raises(ValueError, match="at least one image"):
-        measure_scaling_factor(vae, [])
