@@ -1,7 +1,10 @@
-"""What a teacher must have for the stages of a run, told from its configs before any weight is loaded."""
+"""What a fit needs of its teacher and of earlier stages, told from configs before any weight is loaded."""
 
 import logging
 from pathlib import Path
+
+from hydra.utils import get_class
+from omegaconf import DictConfig
 
 from ldc.models import LatentDiffusion, Teacher, meta_unet, part_config
 
@@ -23,6 +26,24 @@ def meta_teacher(spec: Teacher) -> LatentDiffusion:
             f"{width}): take the model that it was made from."
         )
     return LatentDiffusion(unet, None, None, None, part_config(spec, "scheduler"), spec.guidance)
+
+
+def warn_of_size(spec: Teacher, size: int) -> None:
+    """Says so where images of `size` pixels have other latents than the teacher's U-Net was made for."""
+    factor = 2 ** (len(part_config(spec, "vae")["block_out_channels"]) - 1)
+    wanted = part_config(spec, "unet").get("sample_size")
+    if isinstance(wanted, int) and size // factor != wanted:
+        log.warning(
+            "data.size %d gives %d x %d latents, but the teacher was made for %d x %d (data.size=%d).",
+            *(size, size // factor, size // factor, wanted, wanted, wanted * factor),
+        )
+
+
+def check_kind(cfg: DictConfig, key: str, name: str, kind: str) -> None:
+    """Raises ValueError where the stage that `key` names makes something else than `kind`."""
+    found = get_class(cfg.stages[name]["_target_"]).kind
+    if found != kind:
+        raise ValueError(f"{key} must name a stage that makes {kind}, not {name!r}, which makes {found}.")
 
 
 def check_tokenizer(spec: Teacher, *, dry_run: bool) -> None:

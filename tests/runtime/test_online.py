@@ -136,6 +136,9 @@ def test_latents_cached_without_text_train_with_the_text_encoder_online(trained,
             [*ONLINE, "stages.distil.online.shuffle_buffer=0"],
             "online.shuffle_buffer must be at least 1",
         ),
+        (["encoded=prune"], "encoded must name a stage that makes latents, not 'prune', which makes student"),
+        (["stages.distil.student=encode"], "student must name a stage that makes student, not 'encode'"),
+        (["trainer.teacher_dtype=int8"], "teacher_dtype must be float32, bfloat16, float16 or none, not 'int8'"),
         (["stages.distil.max_steps=5"], r"warmup_steps must be in \[0, 5\), not 20"),
         (["stages.distil.caption_dropout=2"], r"caption_dropout must be in \[0, 1\], not 2"),
         ([*ONLINE, "data.path=/nowhere/{0..3}.tar"], "matches nothing in /nowhere"),
@@ -147,6 +150,22 @@ def test_settings_that_cannot_be_are_refused_before_any_work(configured, teacher
     prepare(cfg)
     with pytest.raises(ValueError, match=sentence):
         list(chain(cfg))
+
+
+def test_streamed_data_cannot_be_evaluated_on(configured, teacher_folder, laion):
+    data = ("data=shards", f"data.path={laion}", "data.source.reader=streaming")
+    cfg = configured("+experiment=bksdm", f"teacher={teacher_folder}", *data, *ONLINE)
+    prepare(cfg)
+    with pytest.raises(ValueError, match="reader must be indexed for this stage, which reads the data more than once"):
+        list(chain(cfg))
+
+
+def test_images_of_another_size_than_the_teachers_are_warned_of(configured, teacher_folder, laion, caplog):
+    data = ("data=shards", f"data.path={laion}", "~stages.evaluate")
+    cfg = configured("+experiment=bksdm", f"teacher={teacher_folder}", *data)
+    prepare(cfg)
+    list(chain(cfg))
+    assert "data.size 512 gives 128 x 128 latents, but the teacher was made for 8 x 8 (data.size=32)" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["stages.encode.text=true", "stages.encode.text=false"])

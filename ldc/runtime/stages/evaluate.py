@@ -16,7 +16,7 @@ from ldc.models import LatentDiffusion, check_teacher, load_student, load_teache
 from ldc.models.generate import embed, render
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.evaluation import evaluation_set, feature_cache
-from ldc.runtime.sources import data_source
+from ldc.runtime.sources import check_indexed
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 
 log = logging.getLogger(__name__)
@@ -46,13 +46,15 @@ class Evaluate:
         return [teacher_identity(teacher_spec(self.teacher))]
 
     def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
-        data_source(self.data).check()
+        check_indexed(self.data)
         check_teacher(teacher_spec(self.teacher))
         if self.num_images < MIN_IMAGES:
             raise ValueError(f"num_images must be at least {MIN_IMAGES}, not {self.num_images}.")
         for label, setting in self.settings.items():
             if set(setting) - SETTING or not {"model", "steps"} <= set(setting):
-                raise ValueError(f"Setting {label!r} must have model, steps and perhaps guidance, not {', '.join(setting)}.")
+                raise ValueError(
+                    f"Setting {label!r} must have model, steps and perhaps guidance, not {', '.join(setting)}."
+                )
             if not isinstance(setting["steps"], int) or setting["steps"] < 1:
                 raise ValueError(f"steps of {label!r} must be a whole number from 1, not {setting['steps']!r}.")
         unknown = [label for label in self.picture if label not in self.settings]

@@ -31,12 +31,13 @@ from ldc.runtime.lora import Lora
 from ldc.runtime.objectives import build_objective, student_guidance
 from ldc.runtime.online import OnlineEncoder
 from ldc.runtime.readers import check_online, pixel_reader
-from ldc.runtime.requirements import check_tokenizer, meta_teacher
+from ldc.runtime.requirements import check_kind, check_tokenizer, meta_teacher, warn_of_size
 from ldc.runtime.sources import data_source
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 from ldc.surgery import Plan
 from ldc.training import FitResult, SampleGrids
 from ldc.training.module import check_needs
+from ldc.training.networks import floating_dtype
 
 log = logging.getLogger(__name__)
 TEACHER = "teacher"
@@ -75,16 +76,24 @@ class Fit(Fitting):
         check_dropout(self.caption_dropout)
         self._check_data(cfg)
         self._check_lora()
+        if self.student != TEACHER:
+            check_kind(cfg, "student", self.student, self.kind)
+        if self.trainer["teacher_dtype"] is not None:
+            floating_dtype(self.trainer["teacher_dtype"])
         meta = meta_teacher(spec)
         check_needs(build_objective(self.objective, meta, Plan(()), self.seed), meta, self.target_decay)
 
     def _check_data(self, cfg: DictConfig) -> None:
+        spec = teacher_spec(self.teacher)
+        warn_of_size(spec, self.data.size)
         if self.encoded is None:
             data_source(self.data).check()
             check_online(self.online)
-        elif cfg.stages[self.encoded].get("text", True):
-            return
-        check_tokenizer(teacher_spec(self.teacher), dry_run=cfg.dry_run)
+        else:
+            check_kind(cfg, "encoded", self.encoded, "latents")
+            if cfg.stages[self.encoded].get("text", True):
+                return
+        check_tokenizer(spec, dry_run=cfg.dry_run)
 
     def _check_lora(self) -> None:
         lora = Lora.from_config(self.lora)

@@ -1,0 +1,21 @@
+import signal
+
+from torch.utils.data import DataLoader, Dataset
+
+from ldc.data.workers import leave_interrupts
+
+
+class Handlers(Dataset):
+    """Says what the reading process does at Ctrl-C."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, number):
+        return signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+def test_workers_ignore_the_interrupt_that_the_trainer_handles():
+    loader = DataLoader(Handlers(), num_workers=1, worker_init_fn=leave_interrupts, collate_fn=list)
+    assert [ignored for batch in loader for ignored in batch] == [True, True]
+    assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN
