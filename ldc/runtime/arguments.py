@@ -16,6 +16,7 @@ PATHS = (
     "resume",
     "compare",
     "prompts_file",
+    "reference",
     "data.path",
     "teacher.path_or_id",
     "paths.outputs",

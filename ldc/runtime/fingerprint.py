@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-HOW_AND_WHERE = frozenset({"trainer", "logger", "loader", "grids", "checkpoint", "paths", "hydra"})
+HOW_AND_WHERE = frozenset({"trainer", "logger", "loader", "grids", "checkpoint", "paths", "hydra", "reference"})
 COMMAND = frozenset({"run", "fresh", "resume", "stage", "dry_run", "debug"})
 
 

@@ -33,7 +33,8 @@ def build(kind: Any, architecture: Mapping[str, Any], **known: Any) -> Any:
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings as plain containers, as libraries write them into their configs."""
-    return OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else dict(settings)
+    found: Any = OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else dict(settings)
+    return found
 
 
 def downscale(vae_architecture: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from ldc.runtime.paths import cache_folder, locate
 
 def data_source(config: Any) -> Source:
     """Returns the configured source; `assets/...` stands for the shipped files."""
-    plain = OmegaConf.to_container(config.source, resolve=True, throw_on_missing=True)
+    plain: Any = OmegaConf.to_container(config.source, resolve=True, throw_on_missing=True)
     located = {
         key: locate(value) if isinstance(value, str) and key != "_target_" else value for key, value in plain.items()
     }

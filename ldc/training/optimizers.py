@@ -24,8 +24,8 @@ def adamw(
     A fused optimizer can also be told on the device to leave out a step, which the finite check uses.
 
     Args:
-        params: parameters on the device where they are trained, or groups of them as torch takes them, each with settings
-            of its own ({"params": [...], "lr": ...}).
+        params: parameters on the device where they are trained, or groups of them with settings of their own, as torch
+            takes them ({"params": [...], "lr": ...}).
         lr: learning rate of a step before any schedule.
         betas: decay of the two moments.
         eps: added to the root of the second moment.
@@ -35,7 +35,7 @@ def adamw(
     Raises:
         ValueError: there is nothing to train.
     """
-    groups = list(params)
+    groups: list[Any] = list(params)
     tensors = [p for group in groups for p in (group["params"] if isinstance(group, dict) else [group])]
     if not tensors:
         raise ValueError("params must hold at least one parameter that requires a gradient, not 0.")

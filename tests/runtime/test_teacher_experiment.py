@@ -1,6 +1,7 @@
 """The chain that makes a teacher, in process, on tiny networks and a few pictures."""
 
 import json
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -12,10 +13,11 @@ from safetensors.torch import load_file
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from ldc import train
+from ldc import runtime, train
 from ldc.artifacts import find
 from ldc.data.builders.tokenizer import build_tokenizer
 from ldc.models import load_student
+from ldc.runtime.chain import Context
 from ldc.runtime.paths import CONF
 
 pytestmark = pytest.mark.integration
@@ -168,6 +170,26 @@ def test_the_same_command_again_skips_every_stage(made, reference, pictures):
     again = train.main.task(config(root, reference, pictures, prompts))
     assert again["stages"] == summary["stages"]
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_an_interrupted_denoiser_goes_on_to_the_weights_of_a_straight_one(made, tmp_path, reference, pictures):
+    _, root, prompts = made
+    schedule = "stages.denoiser.schedule"
+    constant = [f"{schedule}._target_=ldc.training.constant_with_warmup", f"~{schedule}.final_ratio"]
+    cfg = config(root, reference, pictures, prompts, *constant)
+    run = runtime.prepare(cfg)
+    stage = next(stage for stage in runtime.chain(cfg) if stage.name == "denoiser")
+    inputs = {name: find(run.folder / name) for name in stage.kind.inputs()}
+
+    def fitted(name, *max_steps):
+        (tmp_path / name).mkdir()
+        for steps in max_steps:
+            replace(stage.kind, max_steps=steps).run(Context("denoiser", tmp_path / name, cfg, inputs))
+        return {part: weights(tmp_path / name / part) for part in ("unet", "text_encoder")}
+
+    straight, resumed = fitted("straight", 3), fitted("resumed", 1, 3)
+    for part, tensors in straight.items():
+        assert all(torch.equal(resumed[part][name], tensor) for name, tensor in tensors.items()), part
 
 
 def test_a_dry_run_names_the_stages_and_writes_nothing(tmp_path, reference, pictures):

@@ -51,7 +51,7 @@ class Autoencoder(Fitting):
 
     def run(self, context: Context) -> Result:
         torch.manual_seed(self.seed)  # initial weights; what concerns samples has draws of its own
-        vae = self._build()
+        vae: Any = self._build()
         student = Autoencoding(vae)
         make_objective = instantiate(self.objective, _partial_=True)
         objective = make_objective(

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from ldc.data.encode import encode_shards
 from ldc.data.encoders import FrozenEncoders
 from ldc.models import check_teacher, load_teacher
 from ldc.runtime.chain import Context, Result
-from ldc.runtime.paths import cache_folder
+from ldc.runtime.encoding import encode_data
 from ldc.runtime.readers import is_streaming
 from ldc.runtime.requirements import check_tokenizer
-from ldc.runtime.sources import data_source, prepared
+from ldc.runtime.sources import data_source
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 
 WITHOUT_CACHE = "add encoded=null '~stages.encode' to encode while training, without a cache"
@@ -56,26 +54,5 @@ class Encode:
 
     def run(self, context: Context) -> Result:  # noqa: ARG002
         teacher = load_teacher(teacher_spec(self.teacher))
-        data = prepared(self.data, self.loader["cache"])
-        cache = cache_folder() if self.loader["cache"] is None else Path(self.loader["cache"]).expanduser()
         text = (teacher.text_encoder, teacher.tokenizer) if self.text else (None, None)
-        encoded = encode_shards(
-            data.train,
-            FrozenEncoders(teacher.vae, *text),
-            cache / "latents",
-            size=self.data.size,
-            text=self.text,
-            flip=self.flip,
-            filters=data.filters,
-            exclude=data.excluded,
-            skip_limit=self.data.max_skipped,
-            batch_size=self.loader["batch_size"],
-        )
-        return Result(
-            metrics={
-                "samples": len(encoded),
-                "skipped": encoded.manifest["skipped"],
-                "filtered": encoded.manifest["filtered"],
-            },
-            outputs={"encoded": str(encoded.folder), "prepared": str(data.folder)},
-        )
+        return encode_data(self.data, FrozenEncoders(teacher.vae, *text), self.loader, text=self.text, flip=self.flip)
