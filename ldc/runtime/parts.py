@@ -44,12 +44,13 @@ def downscale(vae_architecture: Mapping[str, Any]) -> int:
 
 def load_autoencoder(stage: Path, dtype: torch.dtype = torch.float32) -> AutoencoderKL:
     """Returns the autoencoder that a stage left, frozen, in evaluation mode."""
-    return freeze(AutoencoderKL.from_pretrained(stage / VAE, torch_dtype=dtype, local_files_only=True))
+    vae = AutoencoderKL.from_pretrained(stage / VAE, torch_dtype=dtype, local_files_only=True)
+    return freeze(_nameless(vae))
 
 
 def load_unet(stage: Path, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
     """Returns the U-Net that a stage left."""
-    return UNet2DConditionModel.from_pretrained(stage / UNET, torch_dtype=dtype, local_files_only=True)
+    return _nameless(UNet2DConditionModel.from_pretrained(stage / UNET, torch_dtype=dtype, local_files_only=True))
 
 
 def load_text_encoder(stage: Path, dtype: torch.dtype = torch.float32) -> CLIPTextModel:
@@ -78,6 +79,11 @@ def load_scheduler_config(stage: Path) -> dict[str, Any]:
 
 
 def save_part(model: Any, folder: Path) -> None:
-    """Writes a diffusers model; its config does not name this machine's folders."""
+    """Writes a diffusers model."""
+    _nameless(model).save_pretrained(folder, safe_serialization=True)
+
+
+def _nameless(model: Any) -> Any:
+    # A saved config must not name this machine's folders.
     model.register_to_config(_name_or_path="")
-    model.save_pretrained(folder, safe_serialization=True)
+    return model

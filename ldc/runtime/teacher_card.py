@@ -91,7 +91,7 @@ def teacher_card(
 
 
 def _row(part: PartFacts) -> str:
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in part.figures.items())
+    figures = ", ".join(f"{name}: {value:.4g}" for name, value in part.figures.items())
     return f"| {part.name} | {part.params:,} | {part.trained_on} | {part.samples_seen:,} | {figures} |"
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 from transformers.models.bert.configuration_bert import BertConfig
@@ -18,7 +19,7 @@ from ldc.artifacts import find
 from ldc.data.builders.tokenizer import build_tokenizer
 from ldc.models import load_student
 from ldc.runtime.chain import Context
-from ldc.runtime.paths import CONF
+from ldc.runtime.paths import ASSETS, CONF
 
 pytestmark = pytest.mark.integration
 
@@ -159,6 +160,12 @@ def test_the_artifact_and_the_card_say_how_it_was_made(made, published):
     assert (published / "samples.png").is_file()
 
 
+def test_no_config_names_a_folder_of_this_machine(made, published):
+    configs = [path for path in published.glob("*/*.json") if path.name != "tokenizer.json"]
+    assert len(configs) == 5
+    assert not any(str(made[1]) in path.read_text() for path in configs)
+
+
 def test_the_run_folder_stands_for_its_teacher(published):
     assert load_student(published.parent).folder == published
 
@@ -219,6 +226,29 @@ def test_wrong_settings_are_refused_before_any_work(tmp_path, reference, picture
     with pytest.raises(ValueError, match=sentence):
         train.main.task(config(tmp_path, reference, pictures, override))
     assert not any(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return compose("train", overrides=["+experiment=teacher_emoji"])
+
+
+def test_the_recipe_is_that_of_the_shipped_weights(recipe):
+    stages = recipe.stages
+    written = {
+        "vae/config.json": stages.autoencoder.architecture,
+        "text_encoder/config.json": stages.text.architecture,
+        "unet/config.json": stages.denoiser.architecture,
+        "scheduler/scheduler_config.json": stages.denoiser.scheduler,
+    }
+    for file, settings in written.items():
+        shipped = json.loads((ASSETS / "emoji_ldm" / file).read_text())
+        assert {name: shipped[name] for name in settings} == OmegaConf.to_container(settings), file
+
+
+def test_the_recipe_publishes_the_guidance_that_the_teachers_config_names(recipe):
+    assert recipe.stages.publish.guidance == recipe.teacher.guidance
 
 
 def test_summary_is_json(made):

@@ -33,8 +33,8 @@ from ldc.surgery import Plan
 
 CARD, SHEET, NOTICE = "README.md", "samples.png", "NOTICE.md"
 FIGURES = {
-    "held_out/psnr": "PSNR of held-out images in dB",
-    "held_out/states": "error on held-out texts, of variance 1",
+    "held_out/psnr": "PSNR on held-out images in dB",
+    "held_out/states": "squared error on held-out texts, where guessing has 1",
     "train/task": "last loss",
 }
 
