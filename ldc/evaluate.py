@@ -17,6 +17,10 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     from ldc.models.generate import checked_guidance  # noqa: PLC0415
     from ldc.runtime.evaluation import default_steps, evaluation_set, expected_stamp, feature_cache  # noqa: PLC0415
 
+    runtime.check_whole(cfg, "steps", "batch_size")
+    runtime.check_whole(cfg, "num_images", least=4)
+    runtime.check_whole(cfg, "seed", least=0)
+    runtime.check_number(cfg, "guidance")
     other = _read(cfg.compare)
     runtime.data_source(cfg.data).check()
     runtime.check_device(cfg.device)

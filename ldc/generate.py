@@ -11,6 +11,7 @@ from ldc import runtime
 @runtime.entry_point("generate")
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Writes `out`; with several images a grid there, and each image beside it."""
+    _check(cfg)
     prompts = _prompts(cfg)
     out = _checked_out(cfg.out)
     init_image = _open(cfg.init_image)
@@ -18,7 +19,6 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     from ldc.models.generate import checked_guidance, generate  # noqa: PLC0415
     from ldc.runtime.evaluation import default_steps  # noqa: PLC0415
 
-    runtime.check_device(cfg.device)
     found = runtime.find_model(cfg.student)
     scale = checked_guidance(found.guidance, cfg.guidance)
     settings = {"steps": cfg.steps or default_steps(found.scheduler_config), "guidance_scale": scale, "seed": cfg.seed}
@@ -41,14 +41,20 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     return summary
 
 
+def _check(cfg: DictConfig) -> None:
+    runtime.check_whole(cfg, "steps", "num_images", "batch_size")
+    runtime.check_whole(cfg, "seed", least=0)
+    runtime.check_number(cfg, "guidance")
+    runtime.check_number(cfg, "strength", above=0, most=1)
+    runtime.check_device(cfg.device)
+
+
 def _prompts(cfg: DictConfig) -> list[str]:
     if (cfg.prompt is None) == (cfg.prompts_file is None):
         raise ValueError("prompt or prompts_file must be given, and not both.")
     if cfg.prompts_file is not None and not Path(cfg.prompts_file).is_file():
         raise ValueError(f"prompts_file must be an existing text file, not {cfg.prompts_file!r}.")
     prompts = [cfg.prompt] if cfg.prompt is not None else Path(cfg.prompts_file).read_text().splitlines()
-    if cfg.num_images < 1:
-        raise ValueError(f"num_images must be at least 1, not {cfg.num_images}.")
     return [prompt for prompt in prompts for _ in range(cfg.num_images)]
 
 

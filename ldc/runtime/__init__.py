@@ -1,6 +1,7 @@
 from ldc.runtime.chain import begin, chain
+from ldc.runtime.checks import check_device, check_number, check_whole
 from ldc.runtime.entry import entry_point
-from ldc.runtime.models import check_device, find_model
+from ldc.runtime.models import find_model
 from ldc.runtime.paths import ASSETS, CONF, cache_folder, locate
 from ldc.runtime.run import describe, prepare
 from ldc.runtime.sources import data_source, prepared
@@ -13,6 +14,8 @@ __all__ = [
     "cache_folder",
     "chain",
     "check_device",
+    "check_number",
+    "check_whole",
     "data_source",
     "describe",
     "entry_point",

@@ -9,7 +9,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -48,26 +49,24 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Summary]],
 
 def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing: the sentence below is ours to write
-    original = sys.argv[1:]
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    stdout = os.dup(1)
-    if not any(argument.partition("=")[0] in _SHOWS_CONFIG for argument in original):
-        sys.stdout.flush()
-        os.dup2(2, 1)
-
-    def job(cfg: DictConfig) -> float | None:
-        sys.argv[1:] = original  # processes that a strategy starts are given the user's own words
-        check_signatures(cfg)
-        summary = task(cfg)
-        if is_rank_zero():
-            with open(stdout, "w", encoding="utf-8", closefd=False) as file:
-                file.write(json.dumps(summary, default=str) + "\n")
-        return summary.get("metric")
-
+    original = sys.argv[1:]
     sys.argv[1:] = legal = legalise(original, CONF)
+    shows_config = any(argument.partition("=")[0] in _SHOWS_CONFIG for argument in original)
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+        with _stdout_to_stderr(active=not shows_config) as stdout:
+
+            def job(cfg: DictConfig) -> float | None:
+                sys.argv[1:] = original  # processes that a strategy starts are given the user's own words
+                check_signatures(cfg)
+                summary = task(cfg)
+                if is_rank_zero():
+                    with open(stdout, "w", encoding="utf-8", closefd=False) as file:
+                        file.write(json.dumps(summary, default=str) + "\n")
+                return summary.get("metric")
+
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
         return _report(error, legal, config_name)
     except KeyboardInterrupt:
@@ -78,10 +77,24 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
         return _interrupted(stop.code)
     finally:
         sys.argv[1:] = original
+    return 0
+
+
+@contextmanager
+def _stdout_to_stderr(*, active: bool) -> Iterator[int]:
+    """Sends what Python, programs and C libraries print to stderr, and gives a descriptor of the true stdout."""
+    stdout, printed = os.dup(1), sys.stdout
+    try:
+        if active:
+            sys.stdout.flush()
+            os.dup2(2, 1)
+            sys.stdout = sys.stderr
+        yield stdout
+    finally:
         sys.stdout.flush()
+        sys.stdout = printed
         os.dup2(stdout, 1)
         os.close(stdout)
-    return 0
 
 
 def _interrupted(code: int) -> int:

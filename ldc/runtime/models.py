@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
 
 from ldc.models import Guidance, LatentDiffusion, Teacher, check_teacher, load_student, load_teacher, part_config
@@ -50,14 +49,6 @@ def find_model(name: str) -> Found:
         check_folder(folder, "student")
     scheduler = read_config(folder, "scheduler", "student", "scheduler_config.json")
     return Found(read_guidance(folder), scheduler, partial(load_student, folder if local else name))
-
-
-def check_device(device: str) -> None:
-    """Raises ValueError for a device that this machine lacks."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device must be one that this machine has, such as cpu, not {device!r}.") from error
 
 
 def _teacher_named(name: str) -> Teacher | None:

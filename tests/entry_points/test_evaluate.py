@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from ldc.evaluate import main
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluated")
+
+
+def arguments(cache, out, *more):
+    return ["student=emoji_ldm", "num_images=8", "steps=1", f"paths.cache={cache}", f"out={out}", *more]
+
+
+@pytest.mark.integration
+def test_figures_are_stamped_and_compared_only_with_figures_of_the_same_stamp(command, refused, cache, written):
+    summary = command(main, *arguments(cache, written)).summary
+    assert {"kid", "frechet64", "fidelity_top1", "params", "macs", "latency"} <= summary["metrics"].keys()
+    assert summary["stamp"]["num_images"] == 8
+    assert {file.name for file in written.iterdir()} == {"metrics.json", "samples.png"}
+
+    metrics = written / "metrics.json"
+    again = command(main, *arguments(cache, written / "again", f"compare={metrics}")).summary
+    assert again["difference"]["kid"] == 0
+
+    unlike = refused(main, *arguments(cache, written / "unlike", f"compare={metrics}", "seed=1"))
+    assert "seed of the stamps must be equal for figures to be compared, not 0 and 1." in unlike
+    assert not (written / "unlike").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("num_images=3", "num_images must be a whole number from 4, not 3."),
+        ("compare=none.json", "compare must be a metrics.json of ldc.evaluate, not 'none.json'."),
+        ("student=./none", "student must be an existing folder or a hub id"),
+        ("steps=0", "steps must be a whole number from 1, not 0."),
+    ],
+)
+def test_wrong_input_is_refused(refused, argument, sentence):
+    assert sentence in refused(main, "student=emoji_ldm", argument)
+
+
+def test_a_file_without_a_stamp_is_not_compared_with(refused, tmp_path):
+    (tmp_path / "other.json").write_text(json.dumps({"metrics": {}}))
+    assert "compare must be a metrics.json with metrics and stamp" in refused(main, f"compare={tmp_path / 'other.json'}")
