@@ -22,7 +22,9 @@ def save_adapters(folder: Path | str, unet: Any) -> Path:
     settings = config.to_dict().items()
     metadata = {name: sorted(value) if isinstance(value, set) else value for name, value in settings}
     # safetensors takes no channels_last.
-    layers = {name: tensor.detach().contiguous() for name, tensor in get_peft_model_state_dict(unet).items()}
+    layers: dict[str, Any] = {
+        name: tensor.detach().contiguous() for name, tensor in get_peft_model_state_dict(unet).items()
+    }
     StableDiffusionLoraLoaderMixin.save_lora_weights(
         folder, unet_lora_layers=layers, unet_lora_adapter_metadata=metadata
     )

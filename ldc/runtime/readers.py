@@ -19,12 +19,16 @@ def pixel_reader(config: Any, online: Mapping[str, Any], cache: str | None, **re
         reading: batch_size, seed, caption_dropout, num_workers.
     """
     data = prepared(config, cache)
-    common = {**reading, "size": config.size, "flip": online["flip"], "filters": data.filters}
-    common["max_skipped"] = config.max_skipped
+    common: dict[str, Any] = {
+        **reading,
+        "size": config.size,
+        "flip": online["flip"],
+        "filters": data.filters,
+        "max_skipped": config.max_skipped,
+    }
     if data.streaming:
-        return StreamingDataModule(
-            [str(url) for url in data.train], **common, **{name: online[name] for name in STREAMING_ONLY}
-        )
+        settings = {name: online[name] for name in STREAMING_ONLY}
+        return StreamingDataModule([str(url) for url in data.train], **common, **settings)
     return ImageTextDataModule(data.train, **common, exclude=data.excluded, cache=data.cache)
 
 

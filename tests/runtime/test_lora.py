@@ -69,10 +69,12 @@ def test_the_teacher_with_adapters_is_its_own_student(trained, teacher_folder, l
 @pytest.mark.integration
 def test_a_pruned_student_learns_few_steps_from_another_teacher_by_adapters(trained, teacher_folder, laion):
     arguments = ("+experiment=lcm_lora_bksdm", *common(teacher_folder, laion), "trainer.teacher_dtype=bfloat16")
+    arguments += ("stages.few_step.averaging=0.5",)
     summary = trained(*arguments, fits=["distil", "few_step"])
     run = Path(summary["run"])
     artifact = json.loads((run / "few_step" / "artifact.json").read_text())
     assert artifact["base"] == str(run / "distil")
+    assert artifact["weights"] == "average"
     check_stock(run / "few_step", run / "distil")
 
 

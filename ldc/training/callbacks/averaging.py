@@ -22,7 +22,7 @@ def decay(update: int, cap: float = 0.9999) -> float:
 class WeightAverage(Callback):
     """Averages the student's parameters after each optimizer step: average <- d average + (1 - d) weights.
 
-    The average and its count are saved in the checkpoint. Buffers are not averaged.
+    The average and its count are saved in the checkpoint. Buffers and frozen weights (LoRA's base) are not averaged.
 
     Raises:
         ValueError: a fit that resumes finds no average in its checkpoint.
@@ -39,7 +39,8 @@ class WeightAverage(Callback):
         if not self.average:
             if trainer.global_step > 0:
                 raise ValueError("the checkpoint must hold the average of the weights, but it has none.")
-            self.average = {name: value.detach().clone() for name, value in parameters.items()}
+            trained = {name: value for name, value in parameters.items() if value.requires_grad}
+            self.average = {name: value.detach().clone() for name, value in trained.items()}
         self.average = {name: value.to(parameters[name].device) for name, value in self.average.items()}
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
