@@ -1,4 +1,4 @@
-"""The model card of a student: what it is, what it was made from, and how it wants to be guided, as the hub reads it."""
+"""The model card of a student: what it is, what it was made from, and how it wants to be guided."""
 
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ Guidance: {guidance}
 
 _GUIDANCE = {
     "cfg": "classifier-free; each step takes two passes. `guidance_scale` {default:g} is the default.",
-    "embedded": "embedded in the U-Net, one pass a step. `guidance_scale` (LCM's w + 1) was trained in [{low:g}, {high:g}]; "
-    "the default is {default:g}. Negative prompts have no effect.",
+    "embedded": "embedded in the U-Net, one pass a step. `guidance_scale` (LCM's w + 1) was trained in "
+    "[{low:g}, {high:g}]; the default is {default:g}. Negative prompts have no effect.",
     "none": "baked in at training, one pass a step: use `guidance_scale` 1.",
 }
 

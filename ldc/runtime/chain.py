@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from ldc.artifacts import FILE, Artifact, artifact_id, find, publish
 from ldc.runtime.fingerprint import relevant
+from ldc.runtime.ranks import is_rank_zero, wait_for_artifact
 from ldc.runtime.run import Run
 from ldc.runtime.versions import versions
 
@@ -46,6 +47,7 @@ class Kind(Protocol):
     """A stage's work; `conf/stages/*.yaml` names the class, whose arguments are the stage's config."""
 
     kind: str
+    trains: bool  # every rank takes part; other work is rank zero's
 
     def inputs(self) -> list[str]:
         """Returns the names of the stages whose artifacts it takes."""
@@ -95,22 +97,22 @@ class Stage:
         if self.must_be_finished:
             raise ValueError(f"stage must be one whose inputs are finished, but {self.name!r} in {run.folder} is not.")
         log.info("Stage %s: %s", self.name, self.kind.kind)
+        context = Context(self.name, folder, run.cfg, inputs)
+        if not is_rank_zero():
+            if self.kind.trains:
+                self.kind.run(context)
+            return wait_for_artifact(folder, identity)
+        self._begin(identity, run, folder)
+        result = self.kind.run(context)
+        facts = {"config": relevant(self.config), "versions": versions(), **vars(result)}
+        return publish(Artifact(folder, self.kind.kind, identity, parents, **facts))
+
+    def _begin(self, identity: str, run: Run, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / IDENTITY).write_text(json.dumps({"id": identity}))
-        if found is None:
+        if find(folder) is None:
             self._make_again_what_came_from(identity, run)
-        result = self.kind.run(Context(self.name, folder, run.cfg, inputs))
-        return publish(
-            Artifact(
-                folder,
-                self.kind.kind,
-                identity,
-                parents,
-                config=relevant(self.config),
-                versions=versions(),
-                **vars(result),
-            )
-        )
+        (folder / FILE).unlink(missing_ok=True)  # what it names is gone: other ranks must not take it for finished
 
     def refuse_other_config(self, folder: Path, identity: str) -> None:
         """Raises ValueError where the folder holds this stage with another config or other inputs."""

@@ -28,6 +28,7 @@ def grid_renderer(
     parts = replace(teacher, scheduler_config=scheduler_config, guidance=guidance)
 
     def draw(unet: Any, steps: int) -> Image.Image:
+        parts.vae.to(next(unet.parameters()).device)  # where the student trains, which is known only now
         images = render(replace(parts, unet=unet), prompts, steps=steps, seed=seed, text=text)
         return grid([to_picture(image) for image in images])
 

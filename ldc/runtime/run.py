@@ -10,6 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ldc.artifacts import Artifact, find
+from ldc.runtime.card import FILE as CARD
+from ldc.runtime.card import write_card
 from ldc.runtime.fingerprint import run_name
 from ldc.runtime.paths import CONF
 from ldc.runtime.ranks import is_rank_zero
@@ -42,6 +44,9 @@ class Run:
     def record(self, stage: str, artifact: Artifact) -> None:
         """Keeps a finished stage's artifact for the stages that name it."""
         self.artifacts[stage] = artifact
+        if artifact.kind == "student" and is_rank_zero() and not (artifact.folder / CARD).exists():
+            prompts = self.cfg.data.get("prompts") or ["a photograph of an astronaut riding a horse"]
+            write_card(artifact, f"{self.cfg.name}: {stage}", prompts[0])
 
     def summarise(self) -> dict[str, Any]:
         """Writes `summary.json` and returns it: the run's folder, its stages, the table of the evaluation, if any."""

@@ -19,6 +19,7 @@ from ldc.objectives.reconstruction import Autoencoding
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.fitting import Fitting, published, which_weights
 from ldc.runtime.parts import VAE, build, downscale, save_part
+from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.readers import pixel_reader
 from ldc.runtime.sources import check_indexed, prepared
 
@@ -33,6 +34,7 @@ class Autoencoder(Fitting):
     flip: bool
 
     kind = "autoencoder"
+    trains = True
 
     def inputs(self) -> list[str]:
         return []
@@ -61,6 +63,8 @@ class Autoencoder(Fitting):
         reading = {"batch_size": self.batch_size, "seed": self.seed, "num_workers": self.num_workers}
         pixels = pixel_reader(self.data, {"flip": self.flip}, cache, **reading)
         result = self.fit(context, self.module(objective, student, encode=unchanged), pixels)
+        if not is_rank_zero():
+            return Result()  # rank zero publishes
         data = prepared(self.data, cache)
         samples = data.samples()
         vae.cpu().eval()

@@ -32,6 +32,7 @@ from ldc.runtime.parts import (
     save_part,
     scheduler_config,
 )
+from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.stages.autoencoder import unchanged
 from ldc.training import SampleGrids
 
@@ -54,6 +55,7 @@ class Denoiser(Fitting):
     grids: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "denoiser"
+    trains = True
 
     def inputs(self) -> list[str]:
         return [self.encoded, self.text, self.autoencoder]
@@ -87,6 +89,8 @@ class Denoiser(Fitting):
             num_workers=self.num_workers,
         )
         result = self.fit(context, module, data, self._grids(context, parts))
+        if not is_rank_zero():
+            return Result()  # rank zero publishes
         student.cpu()
         with published(result, student):
             save_part(student.unet, context.folder / UNET)

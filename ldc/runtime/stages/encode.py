@@ -29,6 +29,7 @@ class Encode:
     loader: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "latents"
+    trains = False
 
     def inputs(self) -> list[str]:
         return []

@@ -23,6 +23,7 @@ class EncodeLatents:
     loader: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "latents"
+    trains = False
 
     def inputs(self) -> list[str]:
         return [self.autoencoder]

@@ -38,6 +38,7 @@ class Evaluate:
     loader: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "evaluation"
+    trains = False
 
     def inputs(self) -> list[str]:
         return list(dict.fromkeys(s["model"] for s in self.settings.values() if s["model"] != TEACHER))

@@ -30,6 +30,7 @@ from ldc.runtime.grids import grid_renderer
 from ldc.runtime.lora import Lora
 from ldc.runtime.objectives import build_objective, student_guidance
 from ldc.runtime.online import OnlineEncoder
+from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.readers import check_online, pixel_reader
 from ldc.runtime.requirements import check_kind, check_tokenizer, meta_teacher, warn_of_size
 from ldc.runtime.sources import data_source
@@ -60,6 +61,7 @@ class Fit(Fitting):
     grids: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "student"
+    trains = True
 
     def inputs(self) -> list[str]:
         return [name for name in (self.encoded, self.student) if name is not None and name != TEACHER]
@@ -126,6 +128,8 @@ class Fit(Fitting):
             encode=encode,
         )
         result = self.fit(context, module, data, self._grids(context, teacher, objective))
+        if not is_rank_zero():
+            return Result()  # rank zero publishes
         return self._publish(context, result, unet, plan, teacher, objective)
 
     def _base(self, context: Context, teacher: LatentDiffusion) -> tuple[Any, Plan]:

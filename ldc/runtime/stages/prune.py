@@ -28,6 +28,7 @@ class Prune:
     pruner: Any
 
     kind = "student"
+    trains = False
 
     def inputs(self) -> list[str]:
         return []

@@ -20,6 +20,7 @@ from ldc.runtime.chain import Context, Result
 from ldc.runtime.encoding import in_cache
 from ldc.runtime.fitting import Fitting, published, which_weights
 from ldc.runtime.parts import TEXT_ENCODER, TOKENIZER, plain
+from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.sources import check_indexed, prepared
 
 
@@ -42,6 +43,7 @@ class TextEncoder(Fitting):
     num_held_out: int
 
     kind = "text_encoder"
+    trains = True
 
     def inputs(self) -> list[str]:
         return []
@@ -72,6 +74,8 @@ class TextEncoder(Fitting):
         student = StateRegressor(self._build(tokenizer), data.dataset.reference_width)
         objective: CaptionStates = instantiate(self.objective, _partial_=True)(seed=self.seed)
         result = self.fit(context, self.module(objective, student), data)
+        if not is_rank_zero():
+            return Result()  # rank zero publishes
         student.cpu().eval()
         with published(result, student):
             student.text_encoder.save_pretrained(context.folder / TEXT_ENCODER, safe_serialization=True)
