@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ldc.artifacts import FILE, Artifact, artifact_id, find, publish
+from ldc.runtime.agreement import check_teachers
 from ldc.runtime.fingerprint import relevant
 from ldc.runtime.ranks import is_rank_zero, wait_for_artifact
 from ldc.runtime.run import Run
@@ -150,6 +151,7 @@ def chain(cfg: DictConfig) -> Iterator[Stage]:
                 f"Stage {stage.name!r} takes {missing[0]!r}, which no earlier stage makes ({names[:position]})."
             )
         stage.kind.check(cfg)
+    check_teachers((stage.name, stage.kind.teacher) for stage in stages if getattr(stage.kind, "teacher", None))
     if cfg.stage is None:
         yield from stages
     else:

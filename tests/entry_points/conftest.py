@@ -11,8 +11,6 @@ from ldc.runtime.paths import ASSETS
 from ldc.surgery import Plan
 
 
-
-
 class Said(NamedTuple):
     code: int
     out: list[str]

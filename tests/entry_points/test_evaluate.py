@@ -45,4 +45,6 @@ def test_wrong_input_is_refused(refused, argument, sentence):
 
 def test_a_file_without_a_stamp_is_not_compared_with(refused, tmp_path):
     (tmp_path / "other.json").write_text(json.dumps({"metrics": {}}))
-    assert "compare must be a metrics.json with metrics and stamp" in refused(main, f"compare={tmp_path / 'other.json'}")
+    assert "compare must be a metrics.json with metrics and stamp" in refused(
+        main, f"compare={tmp_path / 'other.json'}"
+    )
