@@ -20,12 +20,12 @@ SETTINGS = "{teacher: {model: teacher, steps: 1}, distil: {model: distil, steps:
 
 
 def arguments(outputs, cache, *more):
-    short = [f"stages.{stage}.{key}" for stage in ("distil", "few_step") for key in ("max_steps=2", "batch_size=2")]
-    grids = [f"stages.{stage}.grids.{key}" for stage in ("distil", "few_step") for key in ("steps=[1]", "columns=2")]
+    settings = ["max_steps=2", "batch_size=2", "schedule.warmup_steps=0", "grids.steps=[1]", "grids.columns=2"]
+    short = [f"stages.{stage}.{setting}" for stage in ("distil", "few_step") for setting in settings]
     evaluation = ["~stages.evaluate.settings", f"+stages.evaluate.settings={SETTINGS}"]
     evaluation += ["stages.evaluate.picture=[teacher,few]", "stages.evaluate.num_images=8"]
     place = [f"paths.outputs={outputs}", f"paths.cache={cache}", "run=tiny"]
-    return ["+experiment=lcm_bksdm", *place, *short, *grids, *evaluation, *more]
+    return ["+experiment=lcm_bksdm", *place, *short, *evaluation, *more]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,7 @@ def outputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(outputs, cache):
     """The summary of the first run, in a process of its own, as a user starts it."""
-    process = subprocess.run(
-        [sys.executable, "-m", "ldc.train", *arguments(outputs, cache)], capture_output=True, text=True, check=False
-    )
+    process = python(*arguments(outputs, cache), check=False)
     assert process.returncode == 0, process.stderr[-2000:]
     (line,) = process.stdout.splitlines()
     return json.loads(line)
@@ -49,6 +47,12 @@ def copy(first, outputs, tmp_path):
     """The finished run, to be damaged."""
     shutil.copytree(outputs, tmp_path / "outputs")
     return tmp_path / "outputs"
+
+
+def python(*words, start=subprocess.run, **options):
+    words = [sys.executable, "-m", "ldc.train", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return start(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes, **options)
 
 
 def weights(outputs, stage):
@@ -99,14 +103,13 @@ def test_a_run_killed_in_training_ends_in_the_same_weights(first, tmp_path, cach
     for name in ("killed", "whole"):
         for stage in ("encode", "prune"):
             shutil.copytree(f"{first['run']}/{stage}", tmp_path / name / "lcm_bksdm" / "tiny" / stage)
-    killed = [sys.executable, "-m", "ldc.train", *arguments(tmp_path / "killed", cache, *longer)]
-    process = subprocess.Popen(killed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ})
+    process = python(*arguments(tmp_path / "killed", cache, *longer), start=subprocess.Popen)
     checkpoint = tmp_path / "killed" / "lcm_bksdm" / "tiny" / "distil" / "last.ckpt"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
-    assert (process.returncode, out) == (143, b""), err[-2000:]
+    assert (process.returncode, out) == (143, ""), err[-2000:]
     assert not (checkpoint.parent / "artifact.json").exists()
 
     for name in ("killed", "whole"):
