@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
-from ldc.models import LatentDiffusion, Teacher, load_student, load_teacher
-from ldc.runtime.paths import CONF, locate
+from ldc.models import Teacher
+from ldc.runtime.paths import locate
 
 _ENDS_KB = 64
 
@@ -27,24 +26,12 @@ def teacher_identity(spec: Teacher) -> str:
     if spec.weights == "random" or not folder.is_dir():
         digest.update(repr((spec.path_or_id, spec.revision, spec.weights, spec.architecture, spec.seed)).encode())
         return f"teacher-{digest.hexdigest()[:16]}"
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in {".safetensors", ".bin"} or p.name.endswith("config.json")):
+    for path in sorted(
+        p for p in folder.rglob("*") if p.suffix in {".safetensors", ".bin"} or p.name.endswith("config.json")
+    ):
         digest.update(f"{path.relative_to(folder)} {path.stat().st_size}".encode())
         with path.open("rb") as file:
             digest.update(file.read(_ENDS_KB << 10))
             file.seek(max(0, path.stat().st_size - (_ENDS_KB << 10)))
             digest.update(file.read())
     return f"teacher-{digest.hexdigest()[:16]}"
-
-
-def load_model(name: str, device: str = "cpu") -> LatentDiffusion:
-    """Returns the model that `student=NAME` means: a teacher config's name, an artifact, run or diffusers folder, a hub id.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    config = CONF / "teacher" / f"{name}.yaml"
-    is_teacher = config.is_file() and name != "custom"
-    model = load_teacher(teacher_spec(OmegaConf.load(config))) if is_teacher else load_student(locate(name))
-    for part in (model.unet, model.vae, model.text_encoder):
-        part.to(device)
-    return model
