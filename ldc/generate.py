@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     if len(images) > 1:
         for number, image in enumerate(images):
             image.save(out.with_stem(f"{out.stem}-{number:03d}"))
-    (grid(images) if len(images) > 1 else images[0]).save(out)
+    (grid(images, cfg.columns) if len(images) > 1 else images[0]).save(out)
     return summary
 
 
