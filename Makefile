@@ -13,7 +13,7 @@ quickstart: .venv/.installed
 	$(BIN)/python -m ldc.train +experiment=lcm_bksdm $(ARGS)
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -56,7 +56,9 @@ def save_student(
     _check_written(folder / "unet", type(unet))
     if consistency is None:
         consistency = unet.config.time_cond_proj_dim is not None
-    scheduler = lcm_scheduler(teacher.scheduler_config, original_inference_steps) if consistency else teacher.scheduler_config
+    scheduler = teacher.scheduler_config
+    if consistency:
+        scheduler = lcm_scheduler(scheduler, original_inference_steps)
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     for part in _FROZEN:
         _save_frozen(folder / part, part, teacher, frozen)

@@ -105,7 +105,7 @@ class Stage:
             return wait_for_artifact(folder, identity)
         self._begin(identity, run, folder)
         result = self.kind.run(context)
-        facts = {"config": relevant(self.config), "versions": versions(), **vars(result)}
+        facts: dict[str, Any] = {"config": relevant(self.config), "versions": versions(), **vars(result)}
         return publish(Artifact(folder, self.kind.kind, identity, parents, **facts))
 
     def _begin(self, identity: str, run: Run, folder: Path) -> None:

@@ -8,7 +8,7 @@ from ldc.runtime.paths import CONF
 TEXTS = [
     "red apple in noto style",
     "an apple, a pear, and a plum",
-    "the cat's \"best\" hat",
+    'the cat\'s "best" hat',
     "f(x) = {y: [1, 2]}",
     "a=b",
     "cost: ${price} or \\${price} or \\\\${x}",
