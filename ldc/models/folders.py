@@ -63,7 +63,9 @@ def load_parts(folder: Path, subject: str, guidance: Guidance, dtype: torch.dtyp
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # noqa: PLC0415
     from transformers.models.clip.modeling_clip import CLIPTextModel  # noqa: PLC0415
     from transformers.models.clip.tokenization_clip import CLIPTokenizer  # noqa: PLC0415
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
 
+    disable_progress_bar()  # a bar a part, within a second, says nothing
     scheduler_config = check_folder(folder, subject)
     unet = _load(UNet2DConditionModel, folder, "unet", subject, torch_dtype=dtype)
     vae = _load(AutoencoderKL, folder, "vae", subject, torch_dtype=dtype)
