@@ -109,7 +109,7 @@ def _svg(icon: dict[str, Any], width: int, height: int) -> str:
 
 def rasterise(svg: str) -> bytes:
     """Returns the drawing as lossless WebP, SIZE x SIZE RGB on white."""
-    import resvg_py  # noqa: PLC0415  a build-time dependency only
+    import resvg_py  # noqa: PLC0415  # pyrefly: ignore - a build-time dependency, not installed by default
 
     png = resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE, background="#ffffff", skip_system_fonts=True)
     image = Image.open(io.BytesIO(bytes(png))).convert("RGB")
