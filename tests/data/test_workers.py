@@ -1,5 +1,6 @@
 import signal
 
+import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from ldc.data.workers import leave_interrupts
@@ -15,7 +16,16 @@ class Handlers(Dataset):
         return signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
+@pytest.fixture
+def answered_interrupts():
+    """Python's own handler: a shell starts background jobs with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("answered_interrupts")
 def test_workers_ignore_the_interrupt_that_the_trainer_handles():
     loader = DataLoader(Handlers(), num_workers=1, worker_init_fn=leave_interrupts, collate_fn=list)
     assert [ignored for batch in loader for ignored in batch] == [True, True]
-    assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -61,7 +61,7 @@ def test_a_topology_that_the_variant_does_not_fit_is_refused(refused_train, tmp_
         "up_block_types": ["AttnUpBlock2D", "AttnUpBlock2D"],
         "layers_per_block": 2,
     }
-    said = refused_train(f"teacher={teacher_copy(tmp_path / 'teacher', 'unet', **blocks)}")
+    said = refused_train(f"teacher={teacher_copy(tmp_path / 'teacher', 'unet', **blocks)}", "pruner=bksdm_tiny")
     assert "not 'tiny'" in said
 
 
