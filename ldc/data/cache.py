@@ -10,7 +10,7 @@ from pathlib import Path
 def default_cache() -> Path:
     """Returns $LDC_CACHE, else `ldc` in the user's cache folder."""
     if own := os.environ.get("LDC_CACHE"):
-        return Path(own)
+        return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ldc"
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from ldc.artifacts import FILE, Artifact, artifact_id, find, publish
 from ldc.runtime.agreement import check_teachers
+from ldc.runtime.card import FILE as CARD
 from ldc.runtime.fingerprint import relevant
 from ldc.runtime.ranks import is_rank_zero, wait_for_artifact
 from ldc.runtime.run import Run
@@ -114,6 +115,7 @@ class Stage:
         if find(folder) is None:
             self._make_again_what_came_from(identity, run)
         (folder / FILE).unlink(missing_ok=True)  # what it names is gone: other ranks must not take it for finished
+        (folder / CARD).unlink(missing_ok=True)  # it describes what is made anew
 
     def refuse_other_config(self, folder: Path, identity: str) -> None:
         """Raises ValueError where the folder holds this stage with another config or other inputs."""

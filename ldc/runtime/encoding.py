@@ -1,7 +1,6 @@
 """Runs data through frozen encoders into the cache, for every stage that encodes."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ldc.data.encode import encode_shards
@@ -22,7 +21,7 @@ def encode_data(data: Any, encoders: FrozenEncoders, loader: Mapping[str, Any], 
     encoded = encode_shards(
         ready.train,
         encoders,
-        in_cache(loader["cache"]) / "latents",
+        cache_folder(loader["cache"]) / "latents",
         size=data.size,
         text=text,
         flip=flip,
@@ -33,8 +32,3 @@ def encode_data(data: Any, encoders: FrozenEncoders, loader: Mapping[str, Any], 
     )
     counts = {"samples": len(encoded), "skipped": encoded.manifest["skipped"], "filtered": encoded.manifest["filtered"]}
     return Result(metrics=counts, outputs={"encoded": str(encoded.folder), "prepared": str(ready.folder)})
-
-
-def in_cache(cache: str | None) -> Path:
-    """Returns the cache's folder."""
-    return cache_folder() if cache is None else Path(cache).expanduser()

@@ -33,7 +33,7 @@ def expected_stamp(real: EvaluationSet, num_images: int, seed: int) -> dict[str,
 
 def feature_cache(cache: str | None) -> Path:
     """Returns the folder that keeps the features of real images."""
-    return (cache_folder() if cache is None else Path(cache).expanduser()) / "features"
+    return cache_folder(cache) / "features"
 
 
 def default_steps(scheduler_config: Mapping[str, Any]) -> int:

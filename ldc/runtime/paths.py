@@ -1,7 +1,8 @@
 """Where configs, shipped assets and caches lie: beside the package in a checkout, inside it in an installed wheel."""
 
-import os
 from pathlib import Path
+
+from ldc.data.cache import default_cache
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -15,9 +16,9 @@ CONF = _shipped("conf")
 ASSETS = _shipped("assets")
 
 
-def cache_folder() -> Path:
-    """Returns the folder for unpacked data, encoded shards and features: `LDC_CACHE`, else `~/.cache/ldc`."""
-    return Path(os.environ.get("LDC_CACHE", "~/.cache/ldc")).expanduser()
+def cache_folder(configured: str | None = None) -> Path:
+    """Returns the folder for unpacked data, encoded shards and features: the configured one, else the default."""
+    return default_cache() if configured is None else Path(configured).expanduser()
 
 
 def locate(path: str) -> str:

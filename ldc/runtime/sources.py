@@ -1,6 +1,5 @@
 """From a `data` group's config to prepared data."""
 
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -38,5 +37,4 @@ def check_indexed(config: Any) -> None:
 def prepared(config: Any, cache: str | None = None) -> Prepared:
     """Returns the configured data, prepared in the cache: a second call with the same inputs does nothing."""
     filters = Filters(**config.filters) if config.filters else None
-    folder = cache_folder() if cache is None else Path(cache).expanduser()
-    return prepare_data(data_source(config), folder, filters=filters, max_skipped=config.max_skipped)
+    return prepare_data(data_source(config), cache_folder(cache), filters=filters, max_skipped=config.max_skipped)

@@ -17,9 +17,9 @@ from ldc.data.reference import find_reference, reference_identity, unpack_refere
 from ldc.objectives import CaptionStates, Networks
 from ldc.objectives.caption_states import StateRegressor
 from ldc.runtime.chain import Context, Result
-from ldc.runtime.encoding import in_cache
 from ldc.runtime.fitting import Fitting, published, which_weights
 from ldc.runtime.parts import TEXT_ENCODER, TOKENIZER, plain
+from ldc.runtime.paths import cache_folder
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.sources import check_indexed, prepared
 
@@ -64,7 +64,7 @@ class TextEncoder(Fitting):
         data = CaptionStatesDataModule(
             texts.training,
             tokenizer,
-            unpack_reference(find_reference(self.reference), in_cache(self.loader["cache"])),
+            unpack_reference(find_reference(self.reference), cache_folder(self.loader["cache"])),
             self.batch_size,
             self.seed,
             num_words=self.num_words,
