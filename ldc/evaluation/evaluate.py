@@ -33,6 +33,7 @@ class Evaluation(TypedDict):
     stamp: dict[str, str | int]
     images: Tensor  # (N, 3, H, W) uint8
     captions: list[str]
+    features: Tensor  # (N, D) float32
 
 
 def evaluate(
@@ -78,11 +79,13 @@ def evaluate(
         images = model(captions, range(n))
     extractor = efficientnet_lite0() if extractor is None else extractor
     gallery = real_features(real, extractor, cache)
+    features = extract(extractor, images)
     return Evaluation(
-        metrics=measure(extract(extractor, images), chosen, real, gallery),
+        metrics=measure(features, chosen, real, gallery),
         stamp=make_stamp(real, captions, extractor, seed).to_json(),
         images=images,
         captions=captions,
+        features=features,
     )
 
 

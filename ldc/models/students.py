@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ldc import artifacts
-from ldc.families.unet2d import key_map, settle
+from ldc.families.unet2d import key_map, settle, stock_config
 from ldc.models.folders import find_folder, load_parts, read_config
 from ldc.models.latent_diffusion import Guidance, LatentDiffusion
 from ldc.surgery import Plan, apply
@@ -37,6 +37,24 @@ def build_student(teacher_unet: Any, plan: Plan, time_cond_proj_dim: int | None 
     if time_cond_proj_dim is not None:
         _add_guidance_projection(student, time_cond_proj_dim)
     return student.requires_grad_(requires_grad=True)
+
+
+def build_random_student(student: Any, seed: int) -> Any:
+    """Returns a trainable U-Net of a student's shape with diffusers' initial weights: nothing is the teacher's.
+
+    Args:
+        student: as `build_student` returns it; only its config is read.
+        seed: of the weights.
+
+    Raises:
+        ValueError: the student's edits leave no stock config.
+    """
+    config = stock_config(student)
+    if config is None:
+        raise ValueError("student must have a stock config to be built with random weights, but its edits leave none.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return type(student).from_config(config).requires_grad_(requires_grad=True)
 
 
 def _add_guidance_projection(unet: Any, width: int) -> None:

@@ -8,13 +8,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-TEXTS = ("prompt",)
+TEXTS = ("prompt", "overrides")
 PATHS = (
     "out",
     "student",
     "init_image",
     "resume",
     "compare",
+    "document",
     "prompts_file",
     "reference",
     "data.path",

@@ -61,6 +61,8 @@ def write_card(artifact: Artifact, title: str, prompt: str = "a photograph of an
 def _made(artifact: Artifact) -> str:
     if artifact.weights == "pruned":
         return "blocks of the teacher were removed, nothing is trained yet"
+    if artifact.weights == "random":
+        return "the shape that is left of the teacher, with random weights, nothing is trained yet"
     objective = str(artifact.config.get("objective", {}).get("_target_", "training")).rpartition(".")[2]
     return f"trained by {objective} on {artifact.samples_seen:,} samples"
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from ldc.artifacts import FILE, Artifact, artifact_id, find, publish
 from ldc.runtime.agreement import check_teachers
 from ldc.runtime.card import FILE as CARD
 from ldc.runtime.fingerprint import relevant
+from ldc.runtime.finished import finished_elsewhere, is_whole, link
 from ldc.runtime.ranks import is_rank_zero, wait_for_artifact
 from ldc.runtime.run import Run
 from ldc.runtime.versions import versions
@@ -93,11 +95,13 @@ class Stage:
         folder = run.folder / self.name
         self.refuse_other_config(folder, identity)
         found = find(folder)
-        if found and all(Path(path).exists() for path in found.outputs.values()):
+        if found and is_whole(found):
             log.info("Stage %s: finished before, skipped.", self.name)
             return found
         if self.must_be_finished:
             raise ValueError(f"stage must be one whose inputs are finished, but {self.name!r} in {run.folder} is not.")
+        if run.cfg.get("reuse") and (made := finished_elsewhere(Path(run.cfg.paths.outputs), self.kind.kind, identity)):
+            return self._take(made, run, folder, identity)
         log.info("Stage %s: %s", self.name, self.kind.kind)
         context = Context(self.name, folder, run.cfg, inputs)
         if not is_rank_zero():
@@ -105,9 +109,19 @@ class Stage:
                 self.kind.run(context)
             return wait_for_artifact(folder, identity)
         self._begin(identity, run, folder)
+        is_new, start = not (folder / "last.ckpt").exists(), time.monotonic()
         result = self.kind.run(context)
         facts: dict[str, Any] = {"config": relevant(self.config), "versions": versions(), **vars(result)}
+        if is_new:  # a resumed fit's time is not all here
+            facts["metrics"] = {**result.metrics, "seconds": round(time.monotonic() - start, 1)}
         return publish(Artifact(folder, self.kind.kind, identity, parents, **facts))
+
+    def _take(self, made: Artifact, run: Run, folder: Path, identity: str) -> Artifact:
+        if not is_rank_zero():
+            return wait_for_artifact(folder, identity)
+        log.info("Stage %s: finished in %s, linked.", self.name, made.folder)
+        self._begin(identity, run, folder)
+        return link(made, folder)
 
     def _begin(self, identity: str, run: Run, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +156,7 @@ def chain(cfg: DictConfig) -> Iterator[Stage]:
     Raises:
         ValueError: a stage names an input that no earlier stage makes, or a stage's own check fails.
     """
-    stages = [Stage(name, config, instantiate(config, _recursive_=False)) for name, config in cfg.stages.items()]
+    stages = unchecked(cfg)
     names = [stage.name for stage in stages]
     if cfg.stage is not None and cfg.stage not in names:
         raise ValueError(f"stage must be one of {', '.join(names)}, not {cfg.stage!r}.")
@@ -162,15 +176,27 @@ def chain(cfg: DictConfig) -> Iterator[Stage]:
         yield stages[place]
 
 
+def unchecked(cfg: DictConfig) -> list[Stage]:
+    """Returns the experiment's stages in order, of a resolved config."""
+    return [Stage(name, config, instantiate(config, _recursive_=False)) for name, config in cfg.stages.items()]
+
+
+def identities(stages: Sequence[Stage]) -> dict[str, str]:
+    """Returns the id of every stage's artifact, made or not, by the stage's name."""
+    ids: dict[str, str] = {}
+    for stage in stages:
+        ids[stage.name], _ = stage.identity(ids)
+    return ids
+
+
 def begin(run: Run, stages: Sequence[Stage]) -> None:
     """Opens the run's folder for these stages: the config and the versions are written, `fresh=true` empties it first.
 
     Raises:
         ValueError: the folder holds stages of another config or other inputs, which `fresh=true` does not remove.
     """
-    ids: dict[str, str] = {}
+    ids = identities(stages)
     for stage in stages:
-        ids[stage.name], _ = stage.identity(ids)
         removed = run.cfg.fresh and run.cfg.stage in {None, stage.name}
         if not removed:
             stage.refuse_other_config(run.folder / stage.name, ids[stage.name])

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 HOW_AND_WHERE = frozenset({"trainer", "logger", "loader", "grids", "checkpoint", "paths", "hydra", "reference"})
-COMMAND = frozenset({"run", "fresh", "resume", "stage", "dry_run", "debug"})
+COMMAND = frozenset({"run", "fresh", "reuse", "resume", "stage", "dry_run", "debug"})
 
 
 def relevant(config: Any, leave_out: frozenset[str] = HOW_AND_WHERE) -> Any:

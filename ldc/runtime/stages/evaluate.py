@@ -10,6 +10,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from ldc.evaluation import EvaluationSet, cost, evaluate
+from ldc.evaluation.evaluate import real_features
+from ldc.evaluation.features import efficientnet_lite0
+from ldc.evaluation.per_image import PerImage
 from ldc.evaluation.pictures import comparison
 from ldc.evaluation.tables import compact_table, markdown_table, save_table, save_trade_off
 from ldc.models import LatentDiffusion, check_teacher, load_student, load_teacher
@@ -35,6 +38,7 @@ class Evaluate:
     picture: Sequence[str]
     num_images: int
     seed: int
+    keep_features: bool = False
     loader: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "evaluation"
@@ -69,12 +73,15 @@ class Evaluate:
         captions = [real.cells[place].caption for place in real.choose(self.num_images)]
         prompts = list(self.data.prompts or captions[:8])
         text = embed(models[TEACHER], [*captions, *prompts])  # the students' text encoder is the teacher's
-        rows = []
+        rows, features = [], {}
         for label, setting in self.settings.items():
             log.info("Evaluating: %s", label)
-            rows.append(self._row(label, setting, models[setting["model"]], real, text))
+            row, features[label] = self._row(label, setting, models[setting["model"]], real, text)
+            rows.append(row)
         pictures = [(label, self._pictures(self.settings[label], models, prompts, text)) for label in self.picture]
         self._write(context, rows, pictures, prompts)
+        if self.keep_features:
+            self._keep(context, features, real, rows[0]["stamp"])
         return Result(metrics={"table": rows, **self._flat(rows)})
 
     def _row(
@@ -84,7 +91,7 @@ class Evaluate:
         model: LatentDiffusion,
         real: EvaluationSet,
         text: Mapping[str, Tensor],
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], Tensor]:
         sampling = {"steps": setting["steps"], "guidance_scale": setting.get("guidance")}
         result = evaluate(
             model,
@@ -97,13 +104,14 @@ class Evaluate:
             text=text,
         )
         guidance = model.guidance.default if setting.get("guidance") is None else setting["guidance"]
-        return {
-            "model": label,
-            **cost(model, **sampling),
-            "guidance": guidance,
-            **result["metrics"],
-            "stamp": result["stamp"],
-        }
+        figures = {**cost(model, **sampling), "guidance": guidance, **result["metrics"], "stamp": result["stamp"]}
+        return {"model": label, **figures}, result["features"]
+
+    def _keep(
+        self, context: Context, features: Mapping[str, Tensor], real: EvaluationSet, stamp: Mapping[str, Any]
+    ) -> None:
+        gallery = real_features(real, efficientnet_lite0(), feature_cache(self.loader["cache"]))
+        PerImage.of(features, real.choose(self.num_images), real, gallery, stamp).save(context.folder)
 
     def _pictures(
         self,

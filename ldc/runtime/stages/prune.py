@@ -1,4 +1,4 @@
-"""The stage that prunes: a teacher in, its student with every tensor taken from the teacher out."""
+"""The stage that prunes: a teacher in, its student with every tensor taken from the teacher, or none, out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ldc.models import (
+    build_random_student,
     build_student,
     check_teacher,
     initialised_from_teacher,
@@ -19,13 +20,17 @@ from ldc.profiling import macs, params
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 
+TEACHER, RANDOM = "teacher", "random"
+
 
 @dataclass(frozen=True)
 class Prune:
-    """Plans by `pruner` on `teacher` and writes the student."""
+    """Plans by `pruner` on `teacher` and writes the student; conf/stages/prune.yaml says what each setting means."""
 
     teacher: Any
     pruner: Any
+    initialise: str = TEACHER
+    seed: int = 0
 
     kind = "student"
     trains = False
@@ -37,6 +42,8 @@ class Prune:
         return [teacher_identity(teacher_spec(self.teacher))]
 
     def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
+        if self.initialise not in {TEACHER, RANDOM}:
+            raise ValueError(f"initialise must be {TEACHER} or {RANDOM}, not {self.initialise!r}.")
         spec = teacher_spec(self.teacher)
         check_teacher(spec)
         instantiate(self.pruner).plan(meta_unet(spec))  # a topology that the variant does not fit is refused here
@@ -46,12 +53,14 @@ class Prune:
         teacher = load_teacher(spec)
         plan = instantiate(self.pruner).plan(teacher.unet)
         unet = build_student(teacher.unet, plan)
+        if self.initialise == RANDOM:
+            unet = build_random_student(unet, self.seed)
         save_student(context.folder, unet, plan, teacher)
         counts = macs(unet, unet.config.sample_size, text_tokens(spec))
         initialised = initialised_from_teacher(unet, teacher.unet, plan)
         return Result(
             plan_fingerprint=plan.fingerprint,
-            weights="pruned",
+            weights="pruned" if self.initialise == TEACHER else "random",
             guidance=teacher.guidance._asdict(),
             metrics={"params": params(unet), "initialised_from_teacher": initialised, **counts},
             outputs={"student": str(context.folder / "unet")},

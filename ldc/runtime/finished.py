@@ -1,0 +1,50 @@
+"""Finished stages of other runs: an artifact's id stands for all that decides it, so one need not be made twice."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from ldc.artifacts import FILE, Artifact, find, publish
+
+_OWN = frozenset({FILE, "stage.json", "last.ckpt"})  # written anew, or of use to an unfinished fit alone
+_RUN_WIDE = frozenset({"evaluation"})  # kinds that write into their run's `samples/` too
+
+
+def finished_elsewhere(outputs: Path, kind: str, identity: str) -> Artifact | None:
+    """Returns the finished artifact with this id of any run, `outputs/<experiment>/<run>/<stage>/`, or None."""
+    if kind in _RUN_WIDE:
+        return None
+    for path in sorted(outputs.glob(f"*/*/*/{FILE}")):
+        artifact = find(path.parent)
+        if artifact is not None and artifact.id == identity and is_whole(artifact):
+            return artifact
+    return None
+
+
+def is_whole(artifact: Artifact) -> bool:
+    """Tells whether what the artifact names beside its folder is still there."""
+    return all(Path(path).exists() for path in artifact.outputs.values())
+
+
+def link(artifact: Artifact, folder: Path) -> Artifact:
+    """Puts the artifact's files into another folder, by hard links where that can be, and publishes it there."""
+    for source in sorted(artifact.folder.rglob("*")):
+        target = folder / source.relative_to(artifact.folder)
+        if source.is_file() and source.name not in _OWN:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            _link(source, target)
+    outputs = {name: _moved(path, artifact.folder, folder) for name, path in artifact.outputs.items()}
+    return publish(replace(artifact, folder=folder, outputs=outputs))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another device
+        shutil.copyfile(source, target)
+
+
+def _moved(path: str, old: Path, new: Path) -> str:
+    return str(new / Path(path).relative_to(old)) if Path(path).is_relative_to(old) else path
