@@ -4,6 +4,7 @@ from ldc.runtime.stages.encode import Encode
 from ldc.runtime.stages.encode_latents import EncodeLatents
 from ldc.runtime.stages.evaluate import Evaluate
 from ldc.runtime.stages.fit import Fit
+from ldc.runtime.stages.parts import Parts
 from ldc.runtime.stages.prune import Prune
 from ldc.runtime.stages.publish import Publish
 from ldc.runtime.stages.text_encoder import TextEncoder
@@ -15,6 +16,7 @@ __all__ = [
     "EncodeLatents",
     "Evaluate",
     "Fit",
+    "Parts",
     "Prune",
     "Publish",
     "TextEncoder",

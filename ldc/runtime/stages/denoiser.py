@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from ldc.runtime.parts import (
     load_autoencoder,
     load_text_encoder,
     load_tokenizer,
+    load_unet,
     save_part,
     scheduler_config,
 )
@@ -52,13 +53,14 @@ class Denoiser(Fitting):
     text_lr_ratio: float
     caption_dropout: float
     guidance: DictConfig
+    start: str | None = None
     grids: Mapping[str, Any] = field(default_factory=dict)
 
     kind = "denoiser"
     trains = True
 
     def inputs(self) -> list[str]:
-        return [self.encoded, self.text, self.autoencoder]
+        return list(dict.fromkeys([self.encoded, self.text, self.autoencoder, *filter(None, [self.start])]))
 
     def identity(self) -> list[str]:
         return []
@@ -103,22 +105,27 @@ class Denoiser(Fitting):
         )
 
     def _parts(self, context: Context, encoded: Encoded) -> LatentDiffusion:
-        """Returns the teacher as training begins: autoencoder and text encoder of earlier stages, a fresh U-Net."""
+        """Returns the teacher as training begins: parts of earlier stages, and a new U-Net unless `start` has one."""
         text = context.inputs[self.text].folder
-        text_encoder = load_text_encoder(text)
-        channels, height, width = encoded.manifest["latent_shape"]
-        unet = build(
+        text_encoder = load_text_encoder(context.inputs[self.start or self.text].folder)
+        unet = self._unet(encoded.manifest["latent_shape"], text_encoder.config.hidden_size)
+        if self.start is not None:
+            unet.load_state_dict(fitting_weights(load_unet(context.inputs[self.start].folder), unet))
+        vae = load_autoencoder(context.inputs[self.autoencoder].folder)
+        guidance = instantiate(self.guidance, _convert_="all")
+        scheduler = scheduler_config(self.scheduler)
+        return LatentDiffusion(unet, vae, text_encoder, load_tokenizer(text), scheduler, guidance)
+
+    def _unet(self, latent_shape: Sequence[int], text_width: int) -> Any:
+        channels, height, width = latent_shape
+        return build(
             UNet2DConditionModel,
             self.architecture,
             in_channels=channels,
             out_channels=channels,
             sample_size=height if height == width else (height, width),
-            cross_attention_dim=text_encoder.config.hidden_size,
+            cross_attention_dim=text_width,
         )
-        vae = load_autoencoder(context.inputs[self.autoencoder].folder)
-        guidance = instantiate(self.guidance, _convert_="all")
-        scheduler = scheduler_config(self.scheduler)
-        return LatentDiffusion(unet, vae, text_encoder, load_tokenizer(text), scheduler, guidance)
 
     def _optimizer(self, student: TextConditioned) -> Any:
         """Returns the optimizer's maker, with a smaller rate for the text encoder, which is pretrained."""
@@ -137,3 +144,20 @@ class Denoiser(Fitting):
             return grid(render(trained, prompts, steps=steps, seed=self.seed))
 
         return [SampleGrids(draw, context.folder, self.grids["every"], self.grids["steps"])]
+
+
+def fitting_weights(found: Any, wanted: Any) -> dict[str, Any]:
+    """Returns the weights of the U-Net that training goes on from.
+
+    Raises:
+        ValueError: its tensors are not those of the architecture that is asked for.
+    """
+    weights, expected = found.state_dict(), wanted.state_dict()
+    shapes, asked = ({name: tuple(value.shape) for name, value in tensors.items()} for tensors in (weights, expected))
+    if shapes != asked:
+        different = min(name for name in {**shapes, **asked} if shapes.get(name) != asked.get(name))
+        raise ValueError(
+            f"architecture must be that of the U-Net to start from, but {different} is {shapes.get(different)} there"
+            f" and {asked.get(different)} here."
+        )
+    return weights

@@ -28,6 +28,7 @@ from ldc.runtime.parts import (
     load_unet,
 )
 from ldc.runtime.sources import data_source
+from ldc.runtime.stages.parts import Parts
 from ldc.runtime.teacher_card import PartFacts, teacher_card
 from ldc.surgery import Plan
 
@@ -47,6 +48,7 @@ class Publish:
     text: str
     encoded: str
     denoiser: str
+    start: str | None
     guidance: DictConfig
     dtype: str
     steps: int
@@ -58,7 +60,8 @@ class Publish:
     kind = "student"  # a run's last model: what `student=RUN_FOLDER` finds
 
     def inputs(self) -> list[str]:
-        return [self.denoiser, self.text, self.autoencoder, self.encoded]
+        names = [self.denoiser, self.text, self.autoencoder, self.encoded, *filter(None, [self.start])]
+        return list(dict.fromkeys(names))
 
     def identity(self) -> list[str]:
         return []
@@ -131,9 +134,10 @@ class Publish:
     def _facts(self, context: Context, teacher: LatentDiffusion) -> list[PartFacts]:
         vae, text, denoiser = (context.inputs[name] for name in (self.autoencoder, self.text, self.denoiser))
         latents = context.inputs[self.encoded]
-        images = f"{vae.metrics['images']:,} images of {_data_name(vae)}"
-        texts = f"{text.metrics['texts']:,} texts of {_data_name(text)}"
+        images, texts = _trained_on(vae, "images"), _trained_on(text, "texts")
         pairs = f"{latents.metrics['samples']:,} images of {_data_name(latents)}, with captions"
+        if self.start is not None:
+            pairs += f"; it began {_trained_on(context.inputs[self.start])}"
         return [
             _part("autoencoder", teacher.vae, images, vae),
             _part("text encoder, pretrained", teacher.text_encoder, texts, text),
@@ -156,6 +160,13 @@ def _compute_in_float32(config: Path) -> None:
 def _part(name: str, model: Any, trained_on: str, artifact: Artifact) -> PartFacts:
     figures = {label: artifact.metrics[key] for key, label in FIGURES.items() if key in artifact.metrics}
     return PartFacts(name, params(model), trained_on, artifact.samples_seen, figures)
+
+
+def _trained_on(artifact: Artifact, what: str = "") -> str:
+    """Returns what a part learned from; of one that was taken from a published teacher its card tells."""
+    if artifact.kind == Parts.kind:
+        return f"as in `{Path(artifact.config['teacher']['path_or_id']).name}` ({artifact.parents[0]})"
+    return f"{artifact.metrics[what]:,} {what} of {_data_name(artifact)}"
 
 
 def _data_name(artifact: Artifact) -> str:
