@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ldc.families.unet2d_depths import cuts_transformers, derived_depths
 from ldc.surgery import Plan
 
 # Config entries that are one value for all levels, or a list with one value a level.
@@ -37,7 +38,7 @@ def derived_config(unet: Any, plan: Plan) -> dict[str, Any] | None:
         config[key] = _take(_kept_layers(config[key], plan, "down"), levels)
     reverse = config.get("reverse_transformer_layers_per_block")
     config["reverse_transformer_layers_per_block"] = _take(_kept_layers(reverse, plan, "up"), ups)
-    return config
+    return config | derived_depths(unet, config) if cuts_transformers(plan) else config
 
 
 def _take(values: Any, indices: Sequence[int]) -> Any:
