@@ -1,8 +1,9 @@
 """Configs of the public Stable Diffusion teachers, so that they can be built and counted without a download.
 
 Sources: the `config.json` files of the published repositories (CompVis/stable-diffusion-v1-4,
-stable-diffusion-v1-5, stabilityai/stable-diffusion-2-1-base and -2-1, SG161222/Realistic_Vision_V5.1_noVAE). Only what
-differs from the defaults of diffusers and transformers is written down.
+stable-diffusion-v1-5, stabilityai/stable-diffusion-2-1-base and -2-1, SG161222/Realistic_Vision_V5.1_noVAE,
+stabilityai/stable-diffusion-xl-base-1.0, of whose two text encoders the first stands here). Only what differs from the
+defaults of diffusers and transformers is written down.
 """
 
 from dataclasses import dataclass, field
@@ -60,6 +61,20 @@ def _scheduler(class_name: str, prediction_type: str) -> dict[str, Any]:
 
 
 _SD2_UNET = {"attention_head_dim": [5, 10, 20, 20], "cross_attention_dim": 1024, "use_linear_projection": True}
+# Three levels; only the two inner ones have attention, and the innermost is 10 transformer blocks deep.
+_SDXL_UNET = {
+    "sample_size": 128,
+    "block_out_channels": [320, 640, 1280],
+    "down_block_types": ["DownBlock2D"] + ["CrossAttnDownBlock2D"] * 2,
+    "up_block_types": ["CrossAttnUpBlock2D"] * 2 + ["UpBlock2D"],
+    "transformer_layers_per_block": [1, 2, 10],
+    "attention_head_dim": [5, 10, 20],
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
 _TEXT = {"vocab_size": 49408, "max_position_embeddings": 77, "bos_token_id": 49406, "eos_token_id": 49407}
 _CLIP_L = _TEXT | {
     "hidden_size": 768,
@@ -90,6 +105,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         _OPENCLIP_H,
         _scheduler("DDIMScheduler", "v_prediction"),
         _vae(768),
+    ),
+    "sdxl_base": Architecture(
+        _unet(**_SDXL_UNET),
+        _CLIP_L,
+        _scheduler("EulerDiscreteScheduler", "epsilon") | {"timestep_spacing": "leading"},
+        _vae(1024) | {"scaling_factor": 0.13025},
     ),
 }
 

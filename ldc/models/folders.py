@@ -1,6 +1,7 @@
 """Reads StableDiffusionPipeline folders and hub ids into parts, strictly: a missing tensor is an error."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,28 @@ def load_parts(folder: Path, subject: str, guidance: Guidance, dtype: torch.dtyp
     return parts
 
 
+def check_conditions(unet_config: Mapping[str, Any], subject: str) -> None:
+    """Checks that a U-Net is conditioned on text states alone.
+
+    Raises:
+        ValueError: it takes added conditions, as Stable Diffusion XL's, which comes with two text encoders.
+    """
+    for name in ("addition_embed_type", "class_embed_type"):
+        kind = unet_config.get(name)
+        if kind is not None:
+            raise ValueError(
+                f"{subject} must have a U-Net without added conditions, not with {name} {kind!r} (as Stable Diffusion "
+                "XL's): such a U-Net can only be planned and counted, by ldc.prune with dry_run=true."
+            )
+
+
 def check_folder(folder: Path, subject: str) -> dict[str, Any]:
     """Checks that all parts and weight files are there, without loading them; returns the scheduler's config.
 
     Raises:
-        ValueError: the folder lacks a part or its weights.
+        ValueError: the folder lacks a part or its weights, or its U-Net takes more than text.
     """
+    check_conditions(read_config(folder, "unet", subject), subject)
     for part in _PARTS:
         read_config(folder, part, subject)
         if not any(path.suffix in _WEIGHTS for path in (folder / part).iterdir()):

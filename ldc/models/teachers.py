@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ldc.models.architectures import Architecture, architecture
-from ldc.models.folders import check_folder, find_folder, load_parts, read_config
+from ldc.models.folders import check_conditions, check_folder, find_folder, load_parts, read_config
 from ldc.models.latent_diffusion import DEFAULT_GUIDANCE, Guidance, LatentDiffusion, check_parts, freeze
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,11 @@ def load_teacher(spec: Teacher, dtype: torch.dtype = torch.float32) -> LatentDif
     """Returns the teacher's parts, frozen, in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: the folder or hub id cannot be loaded, or there are no embedded configs of that name.
+        ValueError: the folder or hub id cannot be loaded, there are no embedded configs of that name, or they are those
+            of a U-Net that takes more than text.
     """
+    if spec.architecture is not None and (spec.weights == "random" or not _is_folder(spec)):
+        check_conditions(architecture(spec.architecture).unet, "teacher")  # before anything is downloaded
     if spec.weights == "random":
         return _build(architecture(spec.architecture), spec, dtype)
     return load_parts(find_folder(spec.path_or_id, "teacher", spec.revision), "teacher", spec.guidance, dtype)
@@ -54,11 +57,11 @@ def check_teacher(spec: Teacher) -> None:
     Raises:
         ValueError: as `load_teacher`, as far as can be told without loading weights.
     """
-    if spec.weights == "random":
-        architecture(spec.architecture)
-    elif _is_folder(spec):
+    if spec.weights != "random" and _is_folder(spec):
         check_folder(Path(spec.path_or_id).expanduser(), "teacher")
-    else:
+        return
+    check_conditions(part_config(spec, "unet"), "teacher")
+    if spec.weights != "random":
         find_folder(spec.path_or_id, "teacher", spec.revision, ["unet/config.json"])
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 _ATTENTION_PRODUCTS = (torch.ops.aten.bmm, torch.ops.aten.baddbmm)
+_TIME_IDS = 6
 
 
 def params(module: nn.Module) -> int:
@@ -61,14 +62,22 @@ def macs(unet: Any, sample_size: int, text_tokens: int) -> dict[str, int]:
 def _inputs(unet: Any, sample_size: int, text_tokens: int) -> dict[str, Any]:
     config = unet.config
     options = {"device": "meta", "dtype": next(unet.parameters()).dtype}
-    inputs = {
+    inputs: dict[str, Any] = {
         "sample": torch.empty(1, config.in_channels, sample_size, sample_size, **options),
         "timestep": torch.zeros(1, dtype=torch.int64, device="meta"),
         "encoder_hidden_states": torch.empty(1, text_tokens, _text_width(config), **options),
     }
     if config.time_cond_proj_dim:
         inputs["timestep_cond"] = torch.empty(1, config.time_cond_proj_dim, **options)
+    if config.get("addition_embed_type") == "text_time":
+        inputs["added_cond_kwargs"] = _text_and_time(config, options)
     return inputs
+
+
+def _text_and_time(config: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """SDXL's added conditions: a pooled text state and six numbers (original size, crop corner, target size)."""
+    pooled = config.projection_class_embeddings_input_dim - _TIME_IDS * config.addition_time_embed_dim
+    return {"text_embeds": torch.empty(1, pooled, **options), "time_ids": torch.empty(1, _TIME_IDS, **options)}
 
 
 def _text_width(config: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ldc.models import Guidance, LatentDiffusion, Teacher, check_teacher, load_student, load_teacher, part_config
-from ldc.models.folders import check_folder, find_folder, read_config
+from ldc.models.folders import check_conditions, check_folder, find_folder, read_config
 from ldc.models.students import find_student, read_guidance
 from ldc.runtime.paths import CONF, locate
 from ldc.runtime.teachers import teacher_spec
@@ -47,6 +47,8 @@ def find_model(name: str) -> Found:
     folder = find_student(locate(name)) if local else find_folder(name, "student", patterns=CONFIGS)
     if local:
         check_folder(folder, "student")
+    else:
+        check_conditions(read_config(folder, "unet", "student"), "student")
     scheduler = read_config(folder, "scheduler", "student", "scheduler_config.json")
     return Found(read_guidance(folder), scheduler, partial(load_student, folder if local else name))
 

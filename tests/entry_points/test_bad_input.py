@@ -65,6 +65,14 @@ def test_a_topology_that_the_variant_does_not_fit_is_refused(refused_train, tmp_
     assert "not 'tiny'" in said
 
 
+@pytest.mark.parametrize("arguments", [(), ("dry_run=true",), ("teacher.weights=random",)])
+def test_a_teacher_with_added_conditions_is_refused(refused_train, arguments):
+    said = refused_train("teacher=sdxl_base", *arguments)
+    assert said.startswith(
+        "teacher must have a U-Net without added conditions, not with addition_embed_type 'text_time'"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [({"in_channels": 4, "out_channels": 4}, "latent channels"), ({"cross_attention_dim": 64}, "text width")],

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -127,6 +128,22 @@ def test_random_weights_leave_the_global_generator_alone(tiny_architecture):
 def test_captions_need_a_tokenizer(tiny_architecture):
     with pytest.raises(ValueError, match="tokenizer must be there"):
         encode_text(load_teacher(tiny_architecture), ["a"])
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "random"])
+@pytest.mark.parametrize("act", [check_teacher, load_teacher])
+def test_a_teacher_with_added_conditions_is_refused_before_anything_is_downloaded(act, weights):
+    spec = Teacher("nobody/sdxl", weights=weights, architecture="sdxl_base")
+    with pytest.raises(ValueError, match=r"^teacher must have a U-Net without added conditions, not with addition_emb"):
+        act(spec)
+
+
+@pytest.mark.parametrize("act", [check_teacher, load_teacher])
+def test_a_folder_of_a_network_with_added_conditions_is_refused(broken, act):
+    path = broken / "unet" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"addition_embed_type": "text_time"}))
+    with pytest.raises(ValueError, match=r"'text_time' .* can only be planned and counted, by ldc\.prune"):
+        act(Teacher(str(broken)))
 
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones():

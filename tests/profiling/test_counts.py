@@ -1,10 +1,15 @@
-"""MACs of the published U-Nets: exact, with and without attention products (bksdm acceptance fact A3)."""
+"""MACs of the published U-Nets: exact, with and without attention products (bksdm acceptance fact A3).
+
+Those of Stable Diffusion XL are this project's own count.
+"""
 
 import copy
 
 import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ldc.families import settle
 from ldc.models import Teacher, meta_unet
@@ -22,6 +27,9 @@ MACS = {
     ("sd21_base", 64, "small"): (255_712_133_120, 217_910_312_960),
     ("sd21_base", 64, "tiny"): (243_019_448_320, 205_217_628_160),
     ("sd21", 96, "none"): (1_074_552_872_960, 760_485_969_920),
+    ("sdxl_base", 128, "none"): (3_380_618_199_040, 2_988_660_490_240),
+    ("sdxl_base", 128, "base"): (2_251_736_514_560, 2_005_017_067_520),
+    ("sdxl_base", 128, "small"): (1_853_090_856_960, 1_635_233_464_320),
 }
 MACS_768 = {"base": 690_844_016_640, "small": 677_345_361_920, "tiny": 648_792_965_120}
 
@@ -45,6 +53,27 @@ def test_macs_are_those_of_the_published_networks(case):
 @pytest.mark.parametrize("variant", MACS_768)
 def test_macs_at_768_pixels_are_those_of_the_published_students(variant):
     assert macs(pruned("sd21", variant), 96, 77)["macs"] == MACS_768[variant]
+
+
+class Held(TorchDispatchMode):
+    """The most elements of a tensor that is not on the meta device, of all that operators give."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and not tensor.is_meta:
+                self.most = max(self.most, tensor.numel())
+        return out
+
+
+@pytest.mark.parametrize("name", ["sd14", "sdxl_base"])
+def test_counting_at_full_size_holds_no_tensor(name):
+    unet = meta_unet(Teacher(name, architecture=name))
+    with Held() as held:
+        macs(unet, unet.config.sample_size, 77)
+    assert held.most == 0
 
 
 def test_counting_leaves_the_network_and_its_attention_processors_alone():
