@@ -103,7 +103,10 @@ def test_a_stage_is_chosen_by_name_and_paths_may_be_null_or_lists(command):
             ["+experiment=lcm_bksdm", "stages.distil.max_step=3"],
             "Key 'stages.distil.max_step' is not in the config; did you mean 'stages.distil.max_steps'.",
         ),
-        (["pruner=bksdm_tin"], "pruner must be one of bksdm_base, bksdm_small, bksdm_tiny, none, not 'bksdm_tin'"),
+        (
+            ["pruner=bksdm_tin"],
+            "pruner must be one of bksdm_base, bksdm_small, bksdm_tiny, koala_1b, koala_700m, none, not 'bksdm_tin'",
+        ),
         (["+experiment=lcm_bksd"], "lcm_bksdm"),
         (["experiment=lcm_bksdm"], "experiment must be added, as +experiment=NAME."),
         (["+experiment=lcm_bksdm", "objective=denoising"], "as in objective@stages.distil.objective=OPTION."),

@@ -15,3 +15,28 @@ def test_a_dry_run_counts_the_published_students(command, pruner):
     assert summary["initialised_from_teacher"] == PUBLISHED[pruner][1]
     assert summary["stock"] is True
     assert summary["plan"]["schema"] == 1
+    assert summary["teacher"]["params"] == 859_520_964
+    assert "not_supported" not in summary
+
+
+def test_a_dry_run_plans_stable_diffusion_xl_and_says_that_no_more_can_be_had(command):
+    said = command(main, "teacher=sdxl_base", "pruner=koala_1b", "pruner.transformer_depth=[1,2,4]", "dry_run=true")
+    summary = said.summary
+    assert summary["teacher"]["params"] == 2_567_463_684
+    assert (summary["params"], summary["macs"]) == (883_137_604, 1_448_003_010_560)
+    assert summary["initialised_from_teacher"] == summary["tensors"]
+    assert summary["stock"] is True
+    assert [row["keeps"] for row in summary["stages"]][:4] == ["pair 0", "pair 0", "pair 0", "all"]
+    assert any(line.startswith("up_blocks.0") and "2 x (resnet + 4-deep attention), up" in line for line in said.err)
+    assert f"A run would stop here: {summary['not_supported']}" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["pruner=koala_1b"], "teacher must have a U-Net without added conditions"),
+        (["pruner=bksdm_tiny", "dry_run=true"], "the two innermost stages differ in width (640 and 1280), not 'tiny'."),
+    ],
+)
+def test_what_stable_diffusion_xl_does_not_allow_is_refused(refused, arguments, sentence):
+    assert sentence in refused(main, "teacher=sdxl_base", *arguments)
