@@ -75,7 +75,8 @@ def _row(teacher: Any, student: Any, plan: Plan, path: str, channels: int) -> Ro
 
 def _contents(block: Any) -> str:
     """Such as "2 x (resnet + 10-deep attention), down"; an attention of one transformer block is just an attention."""
-    resnets, attentions = len(block.resnets), len(getattr(block, "attentions", ()))
+    resnets = len(block.resnets)
+    attentions = sum(attention is not None for attention in getattr(block, "attentions", ()))
     word = _attention(depths(block))
     if resnets == attentions:
         text = f"{resnets} x (resnet + {word})"

@@ -1,6 +1,7 @@
 """The plan as a table: one row a stage, in words and in parameters."""
 
 import pytest
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from ldc.families import plan_rows, plan_table
 from ldc.models import Teacher, build_student, meta_unet
@@ -38,6 +39,12 @@ def test_a_stage_that_moves_up_keeps_the_teachers_name():
     assert words(rows["down_blocks.2"]) == ("2 x (resnet + attention), down", "1 x (resnet + attention)", "pair 0")
     assert words(rows["up_blocks.0"]) == ("3 x resnet, up", "-", "nothing")
     assert words(rows["up_blocks.1"])[1] == "2 x (resnet + attention), up"
+
+
+def test_a_middle_without_attention_says_so():
+    unet = UNet2DConditionModel(block_out_channels=[8] * 4, norm_num_groups=4, mid_block_type="UNetMidBlock2D")
+    _, rows = rows_of(unet, "base")
+    assert words(rows["mid_block"]) == ("1 x resnet", "1 x resnet", "all")
 
 
 def test_the_rows_add_up_to_the_total(teacher):

@@ -1,11 +1,13 @@
 """The stage that prunes: a teacher in, its student with every tensor taken from the teacher, or none, out."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from ldc.families import plan_rows, plan_table
 from ldc.models import (
     build_random_student,
     build_student,
@@ -21,6 +23,8 @@ from ldc.runtime.chain import Context, Result
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 
 TEACHER, RANDOM = "teacher", "random"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Prune:
         teacher = load_teacher(spec)
         plan = instantiate(self.pruner).plan(teacher.unet)
         unet = build_student(teacher.unet, plan)
+        log.info("%s", plan_table(plan_rows(teacher.unet, unet, plan)))
         if self.initialise == RANDOM:
             unet = build_random_student(unet, self.seed)
         save_student(context.folder, unet, plan, teacher)
