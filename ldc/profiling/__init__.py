@@ -1,6 +1,23 @@
-"""Costs of networks: parameters, tensors, MACs, latency."""
+"""Costs of networks: parameters, tensors, MACs, latency; and what a machine gives."""
 
-from ldc.profiling.counts import macs, params, tensors, to_meta
+from ldc.profiling.counts import macs, params, tensors, text_encoder_macs, to_meta, vae_encoder_macs
 from ldc.profiling.latency import latency
+from ldc.profiling.machine import available_memory_gb, machine, matmul_rate, peak_memory_gb
+from ldc.profiling.stopwatch import Spread, Stopwatch, spread
 
-__all__ = ["latency", "macs", "params", "tensors", "to_meta"]
+__all__ = [
+    "Spread",
+    "Stopwatch",
+    "available_memory_gb",
+    "latency",
+    "machine",
+    "macs",
+    "matmul_rate",
+    "params",
+    "peak_memory_gb",
+    "spread",
+    "tensors",
+    "text_encoder_macs",
+    "to_meta",
+    "vae_encoder_macs",
+]

@@ -6,6 +6,7 @@ because published figures often leave them out.
 """
 
 import copy
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -47,12 +48,36 @@ def macs(unet: Any, sample_size: int, text_tokens: int) -> dict[str, int]:
     Returns:
         {"macs": all, "macs_without_attention": all but the products QK^T and AV}, for a batch of one.
     """
+    model = _plain_attention(to_meta(unet).eval())
+    return _count(lambda: model(**_inputs(model, sample_size, text_tokens), return_dict=False))
+
+
+def vae_encoder_macs(vae: Any, image_size: int) -> int:
+    """Counts the MACs of encoding one square image of `image_size` pixels with a diffusers AutoencoderKL."""
+    model = _plain_attention(to_meta(vae).eval())
+    pixels = torch.empty(1, model.config.in_channels, image_size, image_size, device="meta", dtype=model.dtype)
+    return _count(lambda: model.encode(pixels, return_dict=False))["macs"]
+
+
+def text_encoder_macs(text_encoder: Any) -> int:
+    """Counts the MACs of encoding one caption, at its full length, with a transformers CLIPTextModel."""
+    model = to_meta(text_encoder).eval()
+    model.set_attn_implementation("eager")
+    tokens = torch.zeros(1, model.config.max_position_embeddings, dtype=torch.int64, device="meta")
+    return _count(lambda: model(tokens))["macs"]
+
+
+def _plain_attention(model: Any) -> Any:
     from diffusers.models.attention_processor import AttnProcessor  # noqa: PLC0415 - costs seconds, used only here
 
-    model = to_meta(unet).eval()
-    model.set_attn_processor(AttnProcessor())
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(**_inputs(model, sample_size, text_tokens), return_dict=False)
+    model.set_attn_processor(AttnProcessor())  # products that the counter knows
+    return model
+
+
+@torch.no_grad()
+def _count(forward: Callable[[], object]) -> dict[str, int]:
+    with FlopCounterMode(display=False) as counter:
+        forward()
     by_operator = counter.get_flop_counts()["Global"]
     total = counter.get_total_flops()
     attention = sum(by_operator.get(operator, 0) for operator in _ATTENTION_PRODUCTS)

@@ -1,10 +1,19 @@
 """Training: one LightningModule, its callbacks and loggers, and `fit`. The only package that imports lightning."""
 
-from ldc.training.callbacks import Checkpoints, FiniteCheck, Interrupted, NonFiniteError, SampleGrids, WeightAverage
+from ldc.training.callbacks import (
+    Checkpoints,
+    FiniteCheck,
+    Interrupted,
+    NonFiniteError,
+    SampleGrids,
+    StepTimes,
+    WeightAverage,
+)
 from ldc.training.fit import FitResult, fit
 from ldc.training.loggers import loggers
 from ldc.training.module import DistillationModule
 from ldc.training.optimizers import adamw
+from ldc.training.reading import first_batches
 from ldc.training.schedules import constant, constant_with_warmup, cosine
 
 __all__ = [
@@ -15,11 +24,13 @@ __all__ = [
     "Interrupted",
     "NonFiniteError",
     "SampleGrids",
+    "StepTimes",
     "WeightAverage",
     "adamw",
     "constant",
     "constant_with_warmup",
     "cosine",
+    "first_batches",
     "fit",
     "loggers",
 ]

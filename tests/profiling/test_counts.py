@@ -7,13 +7,16 @@ import copy
 
 import pytest
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from ldc.families import settle
-from ldc.models import Teacher, meta_unet
-from ldc.profiling import latency, macs, params, tensors
+from ldc.models import ARCHITECTURES, Teacher, meta_unet
+from ldc.profiling import latency, macs, params, tensors, text_encoder_macs, vae_encoder_macs
 from ldc.pruning import BlockRemoval
 from ldc.surgery import apply
 
@@ -74,6 +77,14 @@ def test_counting_at_full_size_holds_no_tensor(name):
     with Held() as held:
         macs(unet, unet.config.sample_size, 77)
     assert held.most == 0
+
+
+def test_macs_of_the_published_encoders():
+    with torch.device("meta"):
+        vae = AutoencoderKL.from_config(ARCHITECTURES["sd14"].vae)
+        text_encoder = CLIPTextModel(CLIPTextConfig(**ARCHITECTURES["sd14"].text_encoder))
+    assert vae_encoder_macs(vae, 512) == 558_329_233_408
+    assert text_encoder_macs(text_encoder) == 6_649_251_840  # 6.649 G
 
 
 def test_counting_leaves_the_network_and_its_attention_processors_alone():

@@ -5,6 +5,7 @@ from ldc.training.callbacks.checkpoint import Checkpoints, Interrupted
 from ldc.training.callbacks.finite import FiniteCheck, NonFiniteError
 from ldc.training.callbacks.grids import SampleGrids
 from ldc.training.callbacks.progress import Progress
+from ldc.training.callbacks.step_times import StepTimes
 
 __all__ = [
     "Checkpoints",
@@ -13,5 +14,6 @@ __all__ = [
     "NonFiniteError",
     "Progress",
     "SampleGrids",
+    "StepTimes",
     "WeightAverage",
 ]

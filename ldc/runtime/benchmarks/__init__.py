@@ -1,0 +1,6 @@
+from ldc.runtime.benchmarks.data import Data
+from ldc.runtime.benchmarks.full_size import FullSize
+from ldc.runtime.benchmarks.gpu import Gpu
+from ldc.runtime.benchmarks.steps import Steps
+
+__all__ = ["Data", "FullSize", "Gpu", "Steps"]
