@@ -11,42 +11,42 @@ from ldc import runtime
 
 @runtime.entry_point("evaluate")
 def main(cfg: DictConfig) -> dict[str, Any]:
-    """Writes metrics.json and samples.png; with `compare`, the differences to another of the same stamp."""
-    from ldc import evaluation  # noqa: PLC0415 - a wrong key is answered before the libraries load
-    from ldc.evaluation.pictures import grid  # noqa: PLC0415
-    from ldc.models.generate import checked_guidance  # noqa: PLC0415
-    from ldc.runtime.evaluation import default_steps, evaluation_set, expected_stamp, feature_cache  # noqa: PLC0415
+    """Writes metrics.json and samples.png, and with `compare` the differences to another of the same stamp.
 
-    runtime.check_whole(cfg, "steps", "batch_size")
-    runtime.check_whole(cfg, "num_images", least=4)
-    runtime.check_whole(cfg, "seed", least=0)
-    runtime.check_number(cfg, "guidance")
+    With several `steps` or guidances: a table, a sheet and a plot over them.
+    """
+    from ldc.runtime import measuring  # noqa: PLC0415 - a wrong key is answered before the libraries load
+
+    _check(cfg)
     other = _read(cfg.compare)
     runtime.data_source(cfg.data).check()
     runtime.check_device(cfg.device)
     found = runtime.find_model(cfg.student)
-    scale = checked_guidance(found.guidance, cfg.guidance)
-    sampling = {"steps": cfg.steps or default_steps(found.scheduler_config), "guidance_scale": scale}
+    settings = measuring.samplings(cfg, found)
     if cfg.dry_run:
-        return {"dry_run": True, "student": cfg.student, **sampling}
-    real = evaluation_set(cfg.data, cfg.paths.cache)
-    if other is not None:
-        evaluation.compare(other["stamp"], expected_stamp(real, cfg.num_images, cfg.seed))
-    model = found.load(cfg.device)
-    cache = feature_cache(cfg.paths.cache)
-    settings = {"seed": cfg.seed, "n": cfg.num_images, "batch_size": cfg.batch_size, "cache": cache}
-    result = evaluation.evaluate(model, real, **sampling, **settings)
-    metrics = {**evaluation.cost(model, **sampling), **result["metrics"]}
-    summary: dict[str, Any] = {"student": cfg.student, **sampling, "metrics": metrics, "stamp": result["stamp"]}
-    if other is not None:
-        summary["difference"] = {
-            name: value - other["metrics"][name] for name, value in metrics.items() if name in other["metrics"]
-        }
+        shown = settings[0] if len(settings) == 1 else {"settings": settings}
+        return {"dry_run": True, "student": cfg.student, **shown}
+    rows = measuring.measure_each(cfg, found, settings, other)
     out = Path(cfg.out or Path(cfg.paths.outputs) / "evaluate" / Path(cfg.student).name)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.json").write_text(json.dumps(summary, indent=2))
-    grid(result["images"][:64]).save(out / "samples.png")
+    stamp = rows[0]["stamp"]
+    if len(rows) > 1:
+        table = measuring.write_sweep(rows, out)
+        return {"student": cfg.student, "table": table, "stamp": stamp, "out": str(out)}
+    metrics = rows[0]["metrics"]
+    summary: dict[str, Any] = {"student": cfg.student, **settings[0], "metrics": metrics, "stamp": stamp}
+    if other is not None:
+        before = other["metrics"]
+        summary["difference"] = {name: value - before[name] for name, value in metrics.items() if name in before}
+    measuring.write_one(rows[0], summary, out)
     return {**summary, "out": str(out)}
+
+
+def _check(cfg: DictConfig) -> None:
+    runtime.check_each(cfg, "steps", runtime.check_whole)
+    runtime.check_each(cfg, "guidance", runtime.check_number)
+    runtime.check_whole(cfg, "batch_size")
+    runtime.check_whole(cfg, "num_images", least=4)
+    runtime.check_whole(cfg, "seed", least=0)
 
 
 def _read(path: str | None) -> dict[str, Any] | None:

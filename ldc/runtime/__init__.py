@@ -1,5 +1,5 @@
 from ldc.runtime.chain import begin, chain
-from ldc.runtime.checks import check_device, check_number, check_whole
+from ldc.runtime.checks import check_device, check_each, check_number, check_whole
 from ldc.runtime.entry import entry_point
 from ldc.runtime.models import find_model
 from ldc.runtime.paths import ASSETS, CONF, cache_folder, locate
@@ -14,6 +14,7 @@ __all__ = [
     "cache_folder",
     "chain",
     "check_device",
+    "check_each",
     "check_number",
     "check_whole",
     "data_source",

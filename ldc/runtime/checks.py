@@ -1,12 +1,13 @@
 """Checks of plain settings of a command, by their key."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 
-def check_whole(cfg: DictConfig, *names: str, least: int = 1) -> None:
+def check_whole(cfg: Mapping[str, Any], *names: str, least: int = 1) -> None:
     """Raises ValueError for a key that is neither null nor a whole number of at least `least`."""
     for name in names:
         value = cfg[name]
@@ -14,7 +15,7 @@ def check_whole(cfg: DictConfig, *names: str, least: int = 1) -> None:
             raise ValueError(f"{name} must be a whole number from {least}, not {value!r}.")
 
 
-def check_number(cfg: DictConfig, name: str, above: float | None = None, most: float | None = None) -> None:
+def check_number(cfg: Mapping[str, Any], name: str, above: float | None = None, most: float | None = None) -> None:
     """Raises ValueError for a key that is neither null nor a number in (above, most]."""
     value: Any = cfg[name]
     if value is None:
@@ -23,6 +24,25 @@ def check_number(cfg: DictConfig, name: str, above: float | None = None, most: f
     if not fits:
         rule = "a number" if above is None else f"a number in ({above:g}, {most:g}]"
         raise ValueError(f"{name} must be {rule}, not {value!r}.")
+
+
+def listed(cfg: DictConfig, name: str) -> list[Any]:
+    """Returns the values of a key that may be one value or a list."""
+    value: Any = cfg[name]
+    return list(value) if isinstance(value, ListConfig) else [value]
+
+
+def check_each(cfg: DictConfig, name: str, check: Callable[[Mapping[str, Any], str], None]) -> None:
+    """Checks every value of a key that may be one value or a list.
+
+    Raises:
+        ValueError: one of them is wrong, or the list is empty.
+    """
+    values = listed(cfg, name)
+    if not values:
+        raise ValueError(f"{name} must be a value or a list of at least one, not [].")
+    for value in values:
+        check({name: value}, name)
 
 
 def check_device(device: str) -> None:

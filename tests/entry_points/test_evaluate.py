@@ -30,6 +30,18 @@ def test_figures_are_stamped_and_compared_only_with_figures_of_the_same_stamp(co
     assert not (written / "unlike").exists()
 
 
+@pytest.mark.integration
+def test_several_guidances_and_steps_are_a_table_a_sheet_and_plots(command, cache, tmp_path):
+    swept = command(main, *arguments(cache, tmp_path, "guidance=[1,3]", "steps=[1,2]")).summary
+    settings = [(row["steps"], row["guidance_scale"], row["unet_passes"]) for row in swept["table"]]
+    assert settings == [(1, 1.0, 1), (1, 3.0, 2), (2, 1.0, 2), (2, 3.0, 4)]
+    assert {"kid", "fidelity_top1_train", "fidelity_top1_held_out"} <= swept["table"][0].keys()
+    assert json.loads((tmp_path / "table.json").read_text())["table"] == swept["table"]
+    assert {file.name for file in tmp_path.iterdir()} == {
+        *("table.json", "table.md", "samples.png", "guidance_sweep.png", "steps_sweep.png")
+    }
+
+
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
@@ -37,10 +49,21 @@ def test_figures_are_stamped_and_compared_only_with_figures_of_the_same_stamp(co
         ("compare=none.json", "compare must be a metrics.json of ldc.evaluate, not 'none.json'."),
         ("student=./none", "student must be an existing folder or a hub id"),
         ("steps=0", "steps must be a whole number from 1, not 0."),
+        ("steps=[4,0]", "steps must be a whole number from 1, not 0."),
+        ("guidance=[]", "guidance must be a value or a list of at least one, not []."),
+        ("guidance=[3,high]", "guidance must be a number, not 'high'."),
+        ("guidance=[1,-1]", "guidance_scale must be at least 0, not -1."),
+        ("guidance=[3,null]", "steps and guidance must be different ones, not [25] and [3.0, 3.0]."),
     ],
 )
 def test_wrong_input_is_refused(refused, argument, sentence):
     assert sentence in refused(main, "student=emoji_ldm", argument)
+
+
+def test_a_sweep_is_not_compared_with_one_measurement(refused, tmp_path):
+    (tmp_path / "other.json").write_text(json.dumps({"metrics": {}, "stamp": {}}))
+    said = refused(main, f"compare={tmp_path / 'other.json'}", "guidance=[1,2]")
+    assert "compare must come with one setting of steps and guidance, not 2." in said
 
 
 def test_a_file_without_a_stamp_is_not_compared_with(refused, tmp_path):
