@@ -12,6 +12,7 @@ from ldc.families import key_map, stock_config
 from ldc.models import (
     Guidance,
     Teacher,
+    build_random_student,
     build_student,
     find_student,
     initialised_from_teacher,
@@ -50,6 +51,20 @@ def test_every_tensor_of_a_student_is_bit_equal_to_the_teachers(toy_parts, varia
     ours, theirs, names = student.state_dict(), toy_parts.unet.state_dict(), key_map(toy_parts.unet, plan)
     assert all(torch.equal(ours[name], theirs[names[name]]) for name in ours)
     assert len(ours) == initialised_from_teacher(student, toy_parts.unet, plan) == TENSORS[variant]
+
+
+def test_a_random_student_has_the_shape_of_a_pruned_one_and_none_of_its_weights(toy_parts):
+    student = build_student(toy_parts.unet, BlockRemoval("tiny").plan(toy_parts.unet))
+    before = torch.get_rng_state()
+    random = build_random_student(student, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert {name: value.shape for name, value in random.state_dict().items()} == {
+        name: value.shape for name, value in student.state_dict().items()
+    }
+    assert not torch.equal(random.conv_in.weight, student.conv_in.weight)
+    assert equal(random, build_random_student(student, seed=1))
+    assert not equal(random, build_random_student(student, seed=2))
+    assert all(parameter.requires_grad for parameter in random.parameters())
 
 
 def test_tensors_that_changed_are_not_counted_as_the_teachers(toy_parts):
