@@ -1,13 +1,17 @@
-# make quickstart | test | lint | clean. Each sets up the environment that it needs in .venv.
+# make quickstart | test | lint | pictures | ablations | clean. Each sets up the environment that it needs in .venv.
 # PYTHON=python3.12 chooses the interpreter; a machine without a GPU saves a large download with
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu; ARGS=... is handed on to the command.
+# pictures: SHEET=... and SWEEP=... go to the commands behind ARGS'; PICTURES=FOLDER writes there, not into the project.
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
+SHEET ?=
+SWEEP ?=
+PICTURES ?= .
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint pictures ablations clean
 
 quickstart: .venv/.installed
 	$(BIN)/python -m ldc.train +experiment=lcm_bksdm $(ARGS)
@@ -20,6 +24,24 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
+
+# The comparison of the default run (trained first where it is not finished), the teacher's sheet, its guidance sweep.
+pictures: .venv/.installed
+	mkdir -p outputs/pictures $(PICTURES)/docs $(PICTURES)/assets/emoji_ldm
+	$(BIN)/python -m ldc.train +experiment=lcm_bksdm $(ARGS) > outputs/pictures/train.json
+	run=$$($(BIN)/python -c 'import json; print(json.load(open("outputs/pictures/train.json"))["run"])') && \
+		cp "$$run/samples/comparison.png" $(PICTURES)/docs/
+	$(BIN)/python -m ldc.generate student=emoji_ldm prompts_file=assets/emoji_ldm/prompts.txt seed=1 columns=8 $(SHEET) \
+		out=outputs/pictures/samples.png
+	cp outputs/pictures/samples.png $(PICTURES)/assets/emoji_ldm/
+	$(BIN)/python -m ldc.evaluate student=emoji_ldm data=emoji64 guidance=[1,1.5,2,3,4,5] num_images=256 $(SWEEP) \
+		out=outputs/pictures/guidance
+	cp outputs/pictures/guidance/guidance_sweep.png $(PICTURES)/docs/
+
+# Hours on a CPU; goes on where it stopped. ARGS="rows=[base] seeds=[0]" makes a part, ARGS=dry_run=true says what is left.
+ablations: .venv/.installed
+	$(BIN)/python -m ldc.ablate ablation=bksdm document=docs/results.md $(ARGS)
+	$(BIN)/python -m ldc.ablate ablation=lcm document=docs/results.md $(ARGS)
 
 # torch comes first and pinned, so that no other package chooses its build.
 .venv/.installed: pyproject.toml constraints.txt
