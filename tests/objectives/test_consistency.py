@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from ldc.diffusion.consistency import guidance_embedding
 from ldc.families.taps import Tapped
 from ldc.objectives import ConsistencyDistillation, Draws, Networks
 from ldc.objectives.base import at_least_float32
@@ -54,7 +55,7 @@ def test_online_answer_teacher_step_and_target_are_the_published_ones(
     objective = objective_for(tiny_nets, prediction_type)
     x_t = objective.process.noisy(batch.latents, draws.noise, draws.timesteps)
     with torch.no_grad():
-        x_prev, _ = objective.teacher_step(teacher, x_t, batch, draws)
+        x_prev = objective.teacher_step(teacher, x_t, batch, draws).x_prev
         online, _ = objective.consistency(student, x_t, draws.timesteps, batch.text, w=draws.guidance)
         end = objective.solver.end(objective.solver.index(draws.timesteps))
         answer, _ = objective.consistency(target, x_prev, end, batch.text, w=draws.guidance)
@@ -125,7 +126,7 @@ def test_gradient_flows_only_through_the_online_answer(teacher, tiny_nets, input
     batch, draws = inputs
     x_t = objective.process.noisy(batch.latents, draws.noise, draws.timesteps)
     with torch.no_grad():
-        x_prev, _ = objective.teacher_step(networks.teacher, x_t, batch, draws)
+        x_prev = objective.teacher_step(networks.teacher, x_t, batch, draws).x_prev
         end = objective.solver.end(objective.solver.index(draws.timesteps))
         fixed, _ = objective.consistency(networks.target, x_prev, end, batch.text, w=draws.guidance)
     online, _ = objective.consistency(networks.student, x_t, draws.timesteps, batch.text, w=draws.guidance)
@@ -184,6 +185,27 @@ def test_feature_terms_compare_the_student_with_the_conditional_half_of_the_teac
     torch.testing.assert_close(losses["total"], losses["consistency"] + 0.1 * losses["feature"], rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_output_term_compares_the_student_with_the_guided_prediction(
+    prediction_type, student, teacher, target, tiny_nets, inputs
+):
+    batch, draws = inputs
+    objective = objective_for(tiny_nets, prediction_type, output_weight=0.5)
+    losses = objective.losses(Networks(student, teacher, target), batch, draws)
+    x_t, t, w = objective.process.noisy(batch.latents, draws.noise, draws.timesteps), draws.timesteps, draws.guidance
+    with torch.no_grad():
+        conditional = teacher(x_t, t, batch.text).sample
+        unconditional = teacher(x_t, t, batch.empty_text.expand_as(batch.text)).sample
+        output = student(x_t, t, batch.text, timestep_cond=guidance_embedding(w, 32)).sample
+    guided = conditional + w[:, None, None, None] * (conditional - unconditional)
+    torch.testing.assert_close(losses["output"], (output - guided).square().mean(), rtol=1e-9, atol=0)
+    torch.testing.assert_close(losses["total"], losses["consistency"] + 0.5 * losses["output"], rtol=1e-12, atol=0)
+
+
+def test_without_its_weight_there_is_no_output_term(student, teacher, target, tiny_nets, inputs):
+    assert "output" not in objective_for(tiny_nets).losses(Networks(student, teacher, target), *inputs)
+
+
 def test_feature_points_of_weight_zero_ask_for_no_taps(tiny_nets):
     assert objective_for(tiny_nets, feature_points=[("mid_block", "mid_block")]).teacher_points == ()
 
@@ -225,6 +247,7 @@ def test_what_is_missing_is_named(missing, student, teacher, tiny_nets, inputs):
         ({"huber_c": 0}, "huber_c must be positive, not 0"),
         ({"guidance_range": (5, 2)}, r"guidance_range must be \(low, high\)"),
         ({"feature_weight": -1}, "feature_weight must be at least 0, not -1"),
+        ({"output_weight": -1}, "output_weight must be at least 0, not -1"),
         ({"target": "ema"}, "target must be average or online, not 'ema'"),
     ],
 )
