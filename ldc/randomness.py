@@ -26,6 +26,16 @@ def _positions(positions: Tensor | Sequence[int]) -> list[int]:
     return positions.tolist() if isinstance(positions, Tensor) else list(positions)
 
 
+def on_device(draws: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Returns draws on the device of `like`, in `dtype` where one is given, without waiting for that device.
+
+    A plain copy to a GPU waits until all its queued work is done, so each step would start on an idle device.
+    """
+    if like.device.type == "cuda":
+        draws = draws.pin_memory()
+    return draws.to(like.device, draws.dtype if dtype is None else dtype, non_blocking=True)
+
+
 def normal(seed: int, purpose: str, positions: Tensor | Sequence[int], shape: Sequence[int]) -> Tensor:
     """Returns standard normal float32 draws, (B, *shape), on the CPU."""
     draws = [generator(seed, purpose, p).standard_normal(tuple(shape), dtype=np.float32) for p in _positions(positions)]

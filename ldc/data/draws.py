@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ldc.randomness import integers, normal, uniform
+from ldc.randomness import integers, normal, on_device, uniform
 
 FLIP_SHARE = 0.5
 LOG_VARIANCE_RANGE = (-30.0, 20.0)  # diffusers' DiagonalGaussianDistribution
@@ -42,7 +42,7 @@ def sample_posterior(moments: Tensor, scaling_factor: float, seed: int, position
     """
     mean, log_variance = moments.float().chunk(2, dim=1)
     std = torch.exp(0.5 * log_variance.clamp(*LOG_VARIANCE_RANGE))
-    noise = normal(seed, "posterior", positions, mean.shape[1:]).to(mean.device)
+    noise = on_device(normal(seed, "posterior", positions, mean.shape[1:]), mean)
     return scaling_factor * (mean + std * noise)  # (B, C, h, w)
 
 

@@ -5,6 +5,8 @@ f(x_t, w, c, t) = c_skip(t) x_t + c_out(t) x_0(x_t, w, c, t) is the identity at 
 Legend: B batch, t integer timestep, w guidance weight in LCM's convention (diffusers' guidance_scale - 1).
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,12 @@ def guidance_embedding(w: Tensor, dim: int) -> Tensor:
     if dim % 2 or dim <= 2:  # noqa: PLR2004 - two sinusoids of one frequency have no rate
         raise ValueError(f"guidance embedding dim must be even and at least 4, not {dim}.")
     dtype = torch.promote_types(w.dtype, torch.float32)
-    rate = torch.log(torch.tensor(10000.0)) / (dim // 2 - 1)
-    frequencies = torch.exp(torch.arange(dim // 2, dtype=dtype) * -rate).to(w.device)
+    frequencies = _frequencies(dim, dtype, w.device)
     angles = (w * 1000.0).to(dtype)[:, None] * frequencies[None, :]  # (B, dim / 2)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+@lru_cache(maxsize=16)  # made on the host: a copy in each step would wait for the device
+def _frequencies(dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    rate = torch.log(torch.tensor(10000.0)) / (dim // 2 - 1)
+    return torch.exp(torch.arange(dim // 2, dtype=dtype) * -rate).to(device)  # (dim / 2,)

@@ -59,7 +59,7 @@ class Objective(nn.Module):
     def draw(self, batch: LatentBatch, seed: int) -> Draws:
         """Draws t ~ U{0 .. T-1} and eps ~ N(0, I) for each position of the batch, on the batch's device."""
         timesteps = randomness.integers(seed, "timestep", batch.positions, self.process.num_timesteps)
-        return Draws(timesteps.to(batch.latents.device), noise_like(batch, seed))
+        return Draws(randomness.on_device(timesteps, batch.latents), noise_like(batch, seed))
 
     def losses(self, networks: Networks, batch: LatentBatch, draws: Draws) -> dict[str, Tensor]:
         """Returns the named losses of given draws."""
@@ -69,7 +69,7 @@ class Objective(nn.Module):
 def noise_like(batch: LatentBatch, seed: int) -> Tensor:
     """Returns the positions' noise, (B, C, H, W), on the latents' device, in their precision but at least float32."""
     noise = randomness.normal(seed, "noise", batch.positions, batch.latents.shape[1:])
-    return noise.to(batch.latents.device, torch.promote_types(batch.latents.dtype, torch.float32))
+    return randomness.on_device(noise, batch.latents, torch.promote_types(batch.latents.dtype, torch.float32))
 
 
 def predict(

@@ -91,7 +91,7 @@ class Reconstruction(Objective):
             raise ValueError(f"pixel size must be divisible by {self.downscale}, not {height} x {width}.")
         shape = (self.latent_channels, height // self.downscale, width // self.downscale)
         noise = randomness.normal(seed, "posterior", batch.positions, shape)
-        return Draws(torch.zeros_like(batch.positions), noise.to(pixels.device))
+        return Draws(torch.zeros_like(batch.positions), randomness.on_device(noise, pixels))
 
     def losses(self, networks: Networks, batch: ImageTextBatch, draws: Draws) -> dict[str, Tensor]:
         """Returns total, absolute, squared, gradient, kl and their weighted forms, scalars."""

@@ -92,7 +92,7 @@ class TextDenoising(Objective):
         places = (offsets + (positions % size).double() / size) % 1
         timesteps = (places * self.process.num_timesteps).long()
         noise = randomness.normal(seed, "noise", positions, latents.shape[1:])
-        return Draws(timesteps.to(latents.device), noise.to(latents.device))
+        return Draws(randomness.on_device(timesteps, latents), randomness.on_device(noise, latents))
 
     def losses(self, networks: Networks, batch: ImageTextBatch, draws: Draws) -> dict[str, Tensor]:
         """Returns total and task, scalars."""

@@ -163,6 +163,11 @@ class DistillationModule(LightningModule):
                 f"num_batches of the data must be at least {needed}, not {self.trainer.num_training_batches}."
             )
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Moves a batch but for its positions: the host makes draws of them, and must not wait for the device."""
+        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved._replace(positions=batch.positions) if hasattr(batch, "positions") else moved
+
     @torch.no_grad()
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if not isinstance(batch, ImageTextBatch):

@@ -12,7 +12,8 @@ SILENCED = (
     r".*module\(s\) in eval mode at the start of training.*",  # the target
     r".*smaller than the logging interval.*",  # the interval is clipped to the steps
     r".*Checkpoint directory .* exists and is not empty.*",  # that is what resuming means
-    r".*overridden `on_after_batch_transfer` in `LightningModule`.*",  # the module encodes, the data module reads
+    # The module moves and encodes batches, the data module reads them.
+    r".*overridden `(on_after_batch_transfer|transfer_batch_to_device)` in `LightningModule`.*",
     r".*GPU available but not used.*",  # the accelerator is a choice
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning with torch >= 2.13
     r".*Precision 16-mixed is not supported by the model summary.*",  # there is none

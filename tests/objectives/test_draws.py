@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -51,6 +53,21 @@ def test_timesteps_noise_and_guidance_of_many_positions_cover_their_ranges(tiny_
     # Index and w have a purpose each: one does not foretell the other.
     pair = torch.stack([draws.timesteps.double(), draws.guidance])
     assert abs(torch.corrcoef(pair)[0, 1].item()) < 0.1
+
+
+@pytest.mark.gpu
+def test_losses_never_wait_for_the_gpu(objective, teacher, tiny_nets):
+    width = 256 if isinstance(objective, ConsistencyDistillation) else None
+    student = tiny_nets.pruned("base", teacher, time_cond_proj_dim=width).cuda()
+    networks = Networks(student, copy.deepcopy(teacher).cuda(), student)
+    batch = tiny_nets.batch_of(2)
+    batch = batch._replace(**{name: getattr(batch, name).cuda() for name in ("latents", "text", "empty_text")})
+    objective(networks, batch)["total"].backward()  # what is made once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        objective(networks, batch)["total"].backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_a_fixed_w_is_the_same_for_every_sample(tiny_nets):

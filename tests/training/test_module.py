@@ -102,6 +102,15 @@ def test_pixels_are_encoded_after_the_transfer_and_latents_pass(toy_module):
         toy_module().on_after_batch_transfer(pixels, 0)
 
 
+def test_positions_stay_on_the_host_where_draws_are_made(toy_module):
+    batch = LatentBatch(
+        torch.zeros(2, 2, 4, 4), torch.zeros(2, 1, 1), torch.zeros(1, 1, 1), torch.tensor([7, 8]), ["a"]
+    )
+    moved = toy_module().transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.latents.is_meta
+    assert moved.positions.tolist() == [7, 8]
+
+
 def test_the_teacher_is_cast_and_the_student_is_not(toy_module):
     module = toy_module(("teacher",), teacher_dtype="bfloat16", channels_last=True)
 
