@@ -9,7 +9,7 @@ Algorithm 1, for one sample with draws n, eps, w:
     L           = d(f_S(x_{t_{n+k}}, w, c, t_{n+k}), stopgrad f_target(x_{t_n}, w, c, t_n))
     f(x, w, c, t) = c_skip(t) x + c_out(t) x_0(x, w, c, t)       (eq. 9)
 
-With `output_weight`, the student is also held to the guided prediction that the solver step has computed anyway, the first
+With `output_weight`, the student is also held to the guided prediction that the solver step computes anyway, the first
 stage of Meng et al. 2023 (On Distillation of Guided Diffusion Models, eq. 5) in the same pass:
 
     L += output_weight * mean((S(x_{t_{n+k}}, w, c, t_{n+k}) - g)^2)
