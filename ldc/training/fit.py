@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 
 from ldc.training.callbacks import Checkpoints, FiniteCheck, Progress, WeightAverage
 from ldc.training.callbacks.checkpoint import LAST
+from ldc.training.checkpoint_io import StreamedCheckpointIO
 from ldc.training.csv_log import FILE as CSV_FILE
 from ldc.training.module import DistillationModule
 from ldc.training.plots import loss_curves
@@ -91,6 +92,7 @@ def fit(
             default_root_dir=folder,
             callbacks=[callback for callback in wanted if callback is not None],
             logger=list(loggers),
+            plugins=[StreamedCheckpointIO()],
             max_steps=max_steps,
             log_every_n_steps=max(1, min(log_every_n_steps, max_steps)),
             precision=precision,
