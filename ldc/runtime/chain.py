@@ -1,5 +1,6 @@
 """The chain of an experiment: stages in order, each skipped when its artifact exists, resumed when interrupted."""
 
+import gc
 import json
 import logging
 import time
@@ -106,15 +107,20 @@ class Stage:
         context = Context(self.name, folder, run.cfg, inputs)
         if not is_rank_zero():
             if self.kind.trains:
-                self.kind.run(context)
+                self._work(context)
             return wait_for_artifact(folder, identity)
         self._begin(identity, run, folder)
         is_new, start = not (folder / "last.ckpt").exists(), time.monotonic()
-        result = self.kind.run(context)
+        result = self._work(context)
         facts: dict[str, Any] = {"config": relevant(self.config), "versions": versions(), **vars(result)}
         if is_new:  # a resumed fit's time is not all here
             facts["metrics"] = {**result.metrics, "seconds": round(time.monotonic() - start, 1)}
         return publish(Artifact(folder, self.kind.kind, identity, parents, **facts))
+
+    def _work(self, context: Context) -> Result:
+        result = self.kind.run(context)
+        gc.collect()  # trainer and module name each other: a fit's networks would stay in memory beside the next one's
+        return result
 
     def _take(self, made: Artifact, run: Run, folder: Path, identity: str) -> Artifact:
         if not is_rank_zero():
