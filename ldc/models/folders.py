@@ -54,8 +54,10 @@ def read_config(folder: Path, part: str, subject: str, file: str = "config.json"
     return json.loads(path.read_text())
 
 
-def load_parts(folder: Path, subject: str, guidance: Guidance, dtype: torch.dtype) -> LatentDiffusion:
-    """Loads a pipeline folder: all parts frozen, in evaluation mode.
+def load_parts(
+    folder: Path, subject: str, guidance: Guidance, dtype: torch.dtype, unet_dtype: torch.dtype | None = None
+) -> LatentDiffusion:
+    """Loads a pipeline folder: all parts frozen, in evaluation mode; the U-Net may have a precision of its own.
 
     Raises:
         ValueError: a part, its weights or some of its tensors are missing, or the parts do not belong together.
@@ -68,7 +70,7 @@ def load_parts(folder: Path, subject: str, guidance: Guidance, dtype: torch.dtyp
 
     disable_progress_bar()  # a bar a part, within a second, says nothing
     scheduler_config = check_folder(folder, subject)
-    unet = _load(UNet2DConditionModel, folder, "unet", subject, torch_dtype=dtype)
+    unet = _load(UNet2DConditionModel, folder, "unet", subject, torch_dtype=unet_dtype or dtype)
     vae = _load(AutoencoderKL, folder, "vae", subject, torch_dtype=dtype)
     text_encoder = _load(CLIPTextModel, folder, "text_encoder", subject, dtype=dtype)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer") if (folder / "tokenizer").is_dir() else None

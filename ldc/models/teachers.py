@@ -37,8 +37,15 @@ class Teacher:
             raise ValueError(f"weights must be pretrained or random, not {self.weights!r}.")
 
 
-def load_teacher(spec: Teacher, dtype: torch.dtype = torch.float32) -> LatentDiffusion:
+def load_teacher(
+    spec: Teacher, dtype: torch.dtype = torch.float32, unet_dtype: torch.dtype | None = None
+) -> LatentDiffusion:
     """Returns the teacher's parts, frozen, in evaluation mode, on the CPU.
+
+    Args:
+        spec: what the teacher's config says.
+        dtype: of the parts.
+        unet_dtype: of the U-Net, where it is another: it is never held in `dtype`.
 
     Raises:
         ValueError: the folder or hub id cannot be loaded, there are no embedded configs of that name, or they are those
@@ -47,8 +54,9 @@ def load_teacher(spec: Teacher, dtype: torch.dtype = torch.float32) -> LatentDif
     if spec.architecture is not None and (spec.weights == "random" or not _is_folder(spec)):
         check_conditions(architecture(spec.architecture).unet, "teacher")  # before anything is downloaded
     if spec.weights == "random":
-        return _build(architecture(spec.architecture), spec, dtype)
-    return load_parts(find_folder(spec.path_or_id, "teacher", spec.revision), "teacher", spec.guidance, dtype)
+        return _build(architecture(spec.architecture), spec, dtype, unet_dtype)
+    folder = find_folder(spec.path_or_id, "teacher", spec.revision)
+    return load_parts(folder, "teacher", spec.guidance, dtype, unet_dtype)
 
 
 def check_teacher(spec: Teacher) -> None:
@@ -101,7 +109,7 @@ def part_config(spec: Teacher, part: str) -> dict[str, Any]:
     return read_config(folder, part, "teacher", file)
 
 
-def _build(configs: Architecture, spec: Teacher, dtype: torch.dtype) -> LatentDiffusion:
+def _build(configs: Architecture, spec: Teacher, dtype: torch.dtype, unet_dtype: torch.dtype | None) -> LatentDiffusion:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL  # noqa: PLC0415 - costs seconds
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # noqa: PLC0415
     from transformers.models.clip.configuration_clip import CLIPTextConfig  # noqa: PLC0415
@@ -112,7 +120,7 @@ def _build(configs: Architecture, spec: Teacher, dtype: torch.dtype) -> LatentDi
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        unet = freeze(UNet2DConditionModel.from_config(configs.unet)).to(dtype)
+        unet = freeze(UNet2DConditionModel.from_config(configs.unet)).to(unet_dtype or dtype)
         vae = freeze(AutoencoderKL.from_config(configs.vae)).to(dtype)
         text_encoder = freeze(CLIPTextModel(CLIPTextConfig(**configs.text_encoder))).to(dtype)
     parts = LatentDiffusion(unet, vae, text_encoder, None, dict(configs.scheduler), spec.guidance)

@@ -110,6 +110,13 @@ def test_a_teacher_is_loaded_in_the_precision_that_is_asked_for(teacher_folder):
     assert {teacher.unet.dtype, teacher.vae.dtype, teacher.text_encoder.dtype} == {torch.bfloat16}
 
 
+def test_the_unet_may_have_a_precision_of_its_own(teacher_folder, tiny_architecture):
+    for spec in (Teacher(str(teacher_folder)), tiny_architecture):
+        teacher = load_teacher(spec, unet_dtype=torch.bfloat16)
+        assert teacher.unet.dtype == torch.bfloat16
+        assert {teacher.vae.dtype, teacher.text_encoder.dtype} == {torch.float32}
+
+
 def test_random_weights_are_those_of_their_seed(tiny_architecture):
     first, second = load_teacher(tiny_architecture), load_teacher(tiny_architecture)
     assert torch.equal(first.unet.conv_in.weight, second.unet.conv_in.weight)

@@ -111,13 +111,14 @@ class Fit(Fitting):
 
     def run(self, context: Context) -> Result:
         torch.manual_seed(self.seed)  # initial values of adapters; what concerns samples has draws of its own
-        teacher, lora = load_teacher(teacher_spec(self.teacher)), Lora.from_config(self.lora)
+        teacher, lora = self._teacher(), Lora.from_config(self.lora)
         base, plan = self._base(context, teacher)
         own = lora is not None and lora.is_own_teacher
         if own:
             teacher = replace(teacher, unet=base)
         objective = build_objective(self.objective, teacher, Plan(()) if own else plan, self.seed)
         unet = self._student(base, teacher, lora, objective)
+        del base  # copied: a fit must not hold the weights that it started from
         check_compatible(teacher, unet)
         data, encode = self._data(context, teacher)
         module = self.module(
@@ -131,6 +132,12 @@ class Fit(Fitting):
         if not is_rank_zero():
             return Result()  # rank zero publishes
         return self._publish(context, result, unet, plan, teacher, objective)
+
+    def _teacher(self) -> LatentDiffusion:
+        """Returns the teacher; its U-Net at once in the fit's precision, unless the student is a copy of it."""
+        dtype = self.trainer["teacher_dtype"]
+        cast = None if dtype is None or self.student == TEACHER else floating_dtype(dtype)
+        return load_teacher(teacher_spec(self.teacher), unet_dtype=cast)
 
     def _base(self, context: Context, teacher: LatentDiffusion) -> tuple[Any, Plan]:
         """Returns the U-Net that the student starts from, and the plan that made it from the teacher's."""
