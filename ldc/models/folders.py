@@ -109,9 +109,13 @@ def check_folder(folder: Path, subject: str) -> dict[str, Any]:
 
 
 def _load(kind: Any, folder: Path, part: str, subject: str, **options: Any) -> Any:
-    variant = _variant(folder / part)
     model, info = kind.from_pretrained(
-        folder, subfolder=part, variant=variant, output_loading_info=True, local_files_only=True, **options
+        folder,
+        subfolder=part,
+        variant=variant_of(folder / part),
+        output_loading_info=True,
+        local_files_only=True,
+        **options,
     )
     # Mismatched shapes raise in the libraries; missing tensors would only be warned of and stay uninitialised.
     missing = sorted(info["missing_keys"])
@@ -122,6 +126,7 @@ def _load(kind: Any, folder: Path, part: str, subject: str, **options: Any) -> A
     return freeze(model)
 
 
-def _variant(folder: Path) -> str | None:
+def variant_of(folder: Path) -> str | None:
+    """Returns "fp16" where a part's weights are there under that variant's names alone, else None."""
     names = [path.name for path in folder.iterdir() if path.suffix in _WEIGHTS]
     return "fp16" if names and all(".fp16" in name for name in names) else None

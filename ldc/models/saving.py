@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from ldc.families.unet2d import stock_config
 from ldc.families.unet2d_config import stock_tensors
+from ldc.models.folders import variant_of
 from ldc.models.latent_diffusion import LatentDiffusion
 from ldc.surgery import Plan
 
@@ -105,11 +106,23 @@ def _save_frozen(folder: Path, part: str, teacher: LatentDiffusion, frozen: str)
         return
     if teacher.folder is None:
         model.save_pretrained(folder)
-        return
-    source = teacher.folder / part
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            _place(path, folder / path.relative_to(source), frozen)
+    else:
+        source = teacher.folder / part
+        variant = variant_of(source)  # the student's folder is none: stock pipelines look for the plain names
+        for path in sorted(source.rglob("*")):
+            if path.is_file():
+                name = path.name if variant is None else path.name.replace(f".{variant}", "")
+                _place(path, folder / path.relative_to(source).with_name(name), frozen)
+    if part == "text_encoder":
+        _compute_in_float32(folder / "config.json")
+
+
+def _compute_in_float32(config: Path) -> None:
+    # transformers loads what was saved in half precision as such, diffusers in float32: a pipeline would hold both.
+    content = json.loads(config.read_text())
+    if content.pop("torch_dtype", content.get("dtype")) != "float32":
+        config.unlink()  # a hard link: the teacher keeps its own
+        _write_json(config, content | {"dtype": "float32"})
 
 
 def _place(source: Path, target: Path, frozen: str) -> None:

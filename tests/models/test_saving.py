@@ -1,6 +1,8 @@
 """A saved student is a folder of stock diffusers (bksdm A13): it reloads bit-equal and samples in a stock pipeline."""
 
 import json
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +16,9 @@ from ldc.models import LatentDiffusion, build_student, encode_text, load_student
 from ldc.models.teachers import Teacher
 from ldc.pruning import BlockRemoval
 from ldc.surgery import Plan, Skip, apply
+
+PARTS = ("unet", "vae", "text_encoder")
+VAE = "diffusion_pytorch_model.safetensors"
 
 
 def saved(folder, teacher, variant, width=None, **options):
@@ -82,6 +87,35 @@ def test_frozen_parts_are_copied_when_asked(teacher, tmp_path):
     weights = "vae/diffusion_pytorch_model.safetensors"
     assert not (folder / weights).samefile(teacher.folder / weights)
     assert (folder / weights).read_bytes() == (teacher.folder / weights).read_bytes()
+
+
+@pytest.fixture
+def half_precision(toy_parts, tmp_path):
+    """A teacher's folder as `variant="fp16"` is published: weights and text encoder config in float16, own names."""
+    parts = replace(toy_parts, **{name: deepcopy(getattr(toy_parts, name)).half() for name in PARTS})
+    folder = save_student(tmp_path / "half", parts.unet, Plan(), parts)
+    for part in PARTS:
+        (path,) = (folder / part).glob("*.safetensors")
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(config.read_text().replace('"dtype": "float32"', '"torch_dtype": "float16"'))
+    return folder
+
+
+def test_a_student_of_a_teacher_in_half_precision_samples_in_a_stock_pipeline(half_precision, tmp_path):
+    _, folder = saved(tmp_path / "student", load_teacher(Teacher(str(half_precision))), "tiny")
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline("red apple", num_inference_steps=1, output_type="np").images.shape == (1, 64, 64, 3)
+    assert (folder / "vae" / VAE).samefile(half_precision / "vae" / "diffusion_pytorch_model.fp16.safetensors")
+
+
+def test_a_teacher_in_half_precision_keeps_its_own_config(half_precision, tmp_path):
+    before = (half_precision / "text_encoder" / "config.json").read_bytes()
+    for _ in range(2):
+        saved(tmp_path / "student", load_teacher(Teacher(str(half_precision))), "tiny")
+    assert b'"torch_dtype": "float16"' in before
+    assert (half_precision / "text_encoder" / "config.json").read_bytes() == before
 
 
 def test_saving_twice_replaces_the_files_and_not_the_teachers(teacher, tmp_path):

@@ -1,6 +1,5 @@
 """The stage that publishes a teacher: its parts in one StableDiffusionPipeline folder, with model card and samples."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from ldc.models.teachers import Teacher
 from ldc.profiling import params
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.parts import (
-    TEXT_ENCODER,
     load_autoencoder,
     load_scheduler_config,
     load_text_encoder,
@@ -77,7 +75,6 @@ class Publish:
         parts = self._parts(context)
         check_parts(parts, "teacher")
         save_student(context.folder, parts.unet, Plan(()), parts, frozen="copy", consistency=False)
-        _compute_in_float32(context.folder / TEXT_ENCODER / "config.json")
         # What is described and shown is what was written, rounded as it is.
         teacher = load_teacher(Teacher(str(context.folder), guidance=parts.guidance))
         data = load_prepared(context.inputs[self.encoded].outputs["prepared"])
@@ -150,11 +147,6 @@ class Publish:
             return None
         shutil.copyfile(source, folder / NOTICE)
         return NOTICE
-
-
-def _compute_in_float32(config: Path) -> None:
-    # transformers loads what was saved in half precision as such, diffusers in float32: a pipeline would hold both.
-    config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")
 
 
 def _part(name: str, model: Any, trained_on: str, artifact: Artifact) -> PartFacts:
