@@ -14,17 +14,19 @@ import torch
 torch.set_num_threads(1)
 
 NEEDS = {
-    "gpu": ("CUDA", torch.cuda.is_available()),
-    "slurm": ("sbatch on the PATH", shutil.which("sbatch") is not None),
+    "gpu": ("CUDA", lambda _: torch.cuda.is_available()),
+    "slurm": ("sbatch on the PATH", lambda _: shutil.which("sbatch") is not None),
+    "full_size": ("-m full_size", lambda config: "full_size" in config.option.markexpr),
 }
 SKIPPED = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_collection_modifyitems(config, items):
     counts = config.stash.setdefault(SKIPPED, {})
+    missing = {marker: need for marker, (need, is_there) in NEEDS.items() if not is_there(config)}
     for item in items:
-        for marker, (need, present) in NEEDS.items():
-            if not present and item.get_closest_marker(marker):
+        for marker, need in missing.items():
+            if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=f"needs {need}"))
                 counts[marker] = counts.get(marker, 0) + 1
 

@@ -75,13 +75,17 @@ def teacher_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def write_laion():
-    """Writes a tar as img2dataset does, with LAION's columns; `changes` by key go into a sample's metadata."""
+    """Writes a tar as img2dataset does, with LAION's columns; `changes` by key go into a sample's metadata.
 
-    def write(path, keys, *, changes=None, corrupt=()):
+    `pictures` gives {key: (caption, JPEG)}; samples without one are noise.
+    """
+
+    def write(path, keys, *, changes=None, corrupt=(), pictures=None):
         with tarfile.open(path, "w") as tar:
             for key in keys:
-                caption = f"{WORDS[int(key) % len(WORDS)]} number {int(key)}"
-                image = b"\xff\xd8 cut" if key in corrupt else _jpeg(int(key))
+                noise = f"{WORDS[int(key) % len(WORDS)]} number {int(key)}", _jpeg(int(key))
+                caption, image = (pictures or {}).get(key, noise)
+                image = b"\xff\xd8 cut" if key in corrupt else image
                 metadata = _laion_metadata(key, caption) | (changes or {}).get(key, {})
                 members = {"jpg": image, "txt": caption.encode(), "json": json.dumps(metadata).encode()}
                 for extension, content in members.items():
