@@ -121,6 +121,8 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 def _text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")

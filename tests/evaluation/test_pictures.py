@@ -59,6 +59,10 @@ def test_a_table_leaves_missing_values_blank():
     ]
 
 
+def test_a_table_answers_with_yes_or_no():
+    assert markdown_table([{"met": True}, {"met": False}]).splitlines()[2:] == ["| yes |", "| no |"]
+
+
 def test_tables_and_plots_are_written_as_pictures(tmp_path):
     save_table(ROWS, tmp_path / "table.png")
     save_trade_off(ROWS, tmp_path / "trade_off.png")

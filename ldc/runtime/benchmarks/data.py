@@ -5,7 +5,6 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +62,8 @@ class Data:
             readers = [("indexed shards", 0, workers) for workers in self.num_workers]
             rows = [self._rate(encoded.folder, *reader) for reader in [*readers, ("memory", _ALL, 0)]]
             seeks = self._seeks(encoded.folder)
+            for seek in seeks:
+                log.info("Opened at position %(position)d: first sample after %(seconds).4f s.", seek)
             return {"cache": _described(encoded), "rows": rows, "seeks": seeks}
 
     @contextlib.contextmanager
@@ -106,11 +107,12 @@ class Data:
         The positions take turns, so that what the machine does meanwhile meets all of them.
         """
         data = LatentDataModule(folder, 1, self.seed, memory_limit_mb=0)
+        first_batches(data, 1)  # attaches the data to a trainer
         watches = {position: Stopwatch() for position in self.positions}
         for _ in range(self.repeats + 1):
             for position, watch in watches.items():
                 watch.start()
-                next(islice(first_batches(data, 1, position), 1))
+                next(iter(data.loader(position, 0, 1)))
                 watch.stop()
         laps = {position: spread(watch.laps()[1:]) for position, watch in watches.items()}
         return [

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ldc.profiling import available_memory_gb, params, peak_memory_gb
+from ldc.profiling import available_memory_gb, params, peak_memory_gb, spread
 from ldc.profiling.machine import GB
 from ldc.runtime.benchmarks.cache import random_cache
 from ldc.runtime.benchmarks.cases import Case, build_case
@@ -78,8 +78,8 @@ class FullSize:
         peak = peak_memory_gb(how.device)
         return {
             "method": name,
-            "seconds": min(laps[how.warmup :]),
-            "seconds_of_each_step": laps,
+            "seconds": spread(laps[how.warmup :]).median,
+            "first_step_seconds": laps[0],
             "peak_memory_gb": peak,
             "within_limit": peak <= self.memory_limit_gb,
             "tflop": 2 * case.step_macs * self.batch_size / 1e12,
