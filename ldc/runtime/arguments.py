@@ -19,6 +19,7 @@ PATHS = (
     "prompts_file",
     "reference",
     "data.path",
+    "benchmark.folder",
     "teacher.path_or_id",
     "paths.outputs",
     "paths.cache",

@@ -46,6 +46,13 @@ def test_every_experiment_composes_into_stages_that_fit_their_classes(experiment
         assert isinstance(instantiate(config, _recursive_=False), get_object(config._target_))
 
 
+@pytest.mark.parametrize("benchmark", options("benchmark"))
+def test_every_benchmark_composes_and_fits_its_signature(benchmark):
+    cfg = composed("profile", f"benchmark={benchmark}")
+    check_signatures(cfg)
+    assert instantiate(cfg.benchmark, _recursive_=False).name == benchmark
+
+
 @pytest.mark.parametrize(("group", "option"), list(choices()))
 def test_every_option_composes_with_lcm_bksdm_and_fits_its_signature(group, option):
     cfg = composed("train", "+experiment=lcm_bksdm", f"{group}={option}", "data.path=PATH", "teacher.path_or_id=PATH")
