@@ -35,6 +35,8 @@ def save_curves(panels: Mapping[str, Curves], path: Path, x: str, *, log_x: bool
     panels = {label: {name: points for name, points in curves.items() if points} for label, curves in panels.items()}
     if not any(panels.values()):
         raise ValueError(f"curves over {x} must have at least one point, not none.")
+    names = list(next(iter(panels.values())))
+    is_shared = all(list(curves) == names for curves in panels.values())  # one legend says it all
     figure = Figure(figsize=(5.5 * len(panels), 4), layout="constrained")
     FigureCanvasAgg(figure)  # no pyplot: no global state, no display
     for place, (label, curves) in enumerate(panels.items(), start=1):
@@ -48,8 +50,12 @@ def save_curves(panels: Mapping[str, Curves], path: Path, x: str, *, log_x: bool
             axes.minorticks_off()
         axes.set(xlabel=x, ylabel=label)
         axes.grid(visible=True, alpha=0.3)
-        if len(curves) > 1:
+        if len(curves) > 1 and not is_shared:
             axes.legend(fontsize="small")
+    if is_shared and len(names) > 1:
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 
@@ -58,4 +64,5 @@ def _draw(axes: Any, name: str, points: Sequence[Point]) -> None:
     x, y = [point.x for point in points], [point.y for point in points]
     below = [0.0 if point.low is None else max(0.0, point.y - point.low) for point in points]
     above = [0.0 if point.high is None else max(0.0, point.high - point.y) for point in points]
-    axes.errorbar(x, y, yerr=(below, above), marker="o", markersize=4, capsize=3, label=name)
+    bars = (below, above) if any(point.low is not None for point in points) else None
+    axes.errorbar(x, y, yerr=bars, marker="o", markersize=4, capsize=3, label=name)

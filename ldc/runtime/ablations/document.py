@@ -20,17 +20,22 @@ _FIGURE, _DIFFERENCE = "{value:.3f} [{low:.3f}, {high:.3f}]", "{value:+.3f} [{lo
 
 
 def write_document(cfg: DictConfig, found: Mapping[str, Any], path: Path) -> Path:
-    """Replaces the ablation's section of the document, which is begun where it does not exist."""
+    """Replaces the ablation's section of the document, which is begun where it does not exist.
+
+    Raises:
+        ValueError: the section's end is missing, so what follows it cannot be told from it.
+    """
     name = cfg.ablation.name
-    start, end = f"<!-- ablation {name} -->", f"<!-- end of ablation {name} -->"
-    picture = _plot(cfg, found, path.with_name(f"ablation_{name}.png"))
+    start, end = f"<!-- ablation {name} -->", f"<!-- end of ablation {name} -->\n"
     text = path.read_text() if path.is_file() else HEADING
-    section = f"{start}\n{_section(cfg, found, picture)}{end}\n"
-    before, _, rest = text.partition(start)
-    after = rest.partition(f"{end}\n")[2]
-    before = before if rest else before.rstrip("\n") + "\n\n"
+    before, begun, rest = text.partition(start)
+    _, ended, after = rest.partition(end)
+    if begun and not ended:
+        raise ValueError(f"{path} must close the section of ablation {name!r} by a line {end.strip()!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(before + section + after)
+    picture = _plot(cfg, found, path.with_name(f"ablation_{name}.png"))
+    before = before if begun else before.rstrip("\n") + "\n\n"
+    path.write_text(f"{before}{start}\n{_section(cfg, found, picture)}{end}{after}")
     return path
 
 
@@ -38,7 +43,7 @@ def _section(cfg: DictConfig, found: Mapping[str, Any], picture: Path | None) ->
     lines = [f"## {cfg.ablation.title}", "", _how(found), ""]
     for table in found["tables"]:
         lines += [f"### {table['title']}", "", *([table["source"], ""] if table["source"] else [])]
-        lines += [_line(COLUMNS), "|" + "---|" * len(COLUMNS), *_rows(cfg, found, table), ""]
+        lines += [_line(COLUMNS), "|" + "---|" * len(COLUMNS), *_rows(found, table), ""]
     if picture is not None:
         lines += [f"![{NAMES['kid']} and {NAMES['fidelity_top1']} over sampling steps]({picture.name})", ""]
     lines += ["Each row is one command (here for the first seed); `python -m ldc.ablate` runs them all:", "", "```sh"]
@@ -65,14 +70,14 @@ def _how(found: Mapping[str, Any]) -> str:
     )
 
 
-def _rows(cfg: DictConfig, found: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
-    labels = _labels(cfg)
+def _rows(found: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
+    labels = _labels(found)
     for row in table["rows"]:
         figures = found["rows"].get(row["row"])
         if figures is None:
             yield _line([row["label"], "not measured"])
             continue
-        cells = [row["label"], *(_FIGURE.format(**figures[metric]) for metric in METRICS)]
+        cells = [_label(row, found["rows"]), *(_FIGURE.format(**figures[metric]) for metric in METRICS)]
         if "difference" in row and row["against"] is None:
             cells.append("not measured")
         elif "difference" in row:
@@ -95,10 +100,17 @@ def _expected(expect: Mapping[str, str | None]) -> str:
     return ", ".join(f"{word} by {NAMES[metric]}" for metric, word in expect.items())
 
 
-def _labels(cfg: DictConfig) -> dict[str, str]:
-    """Returns a reader's name of every row that a table names alone, else the row's own."""
-    named = [row for table in cfg.ablation.tables for row in table.rows if isinstance(row.row, str)]
-    return {row.row: row.label for row in reversed(named)}
+def _label(row: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    """Returns a row's label; where it is the best of several guidances, with the one that was."""
+    if len(row["best_of"]) == 1:
+        return row["label"]
+    return f"{row['label']} (guidance {figures[row['row']]['guidance']:g})"
+
+
+def _labels(found: Mapping[str, Any]) -> dict[str, str]:
+    """Returns a reader's name of every measured row that a table has."""
+    rows = [row for table in found["tables"] for row in table["rows"] if row["row"] in found["rows"]]
+    return {row["row"]: _label(row, found["rows"]) for row in reversed(rows)}
 
 
 def _plot(cfg: DictConfig, found: Mapping[str, Any], path: Path) -> Path | None:

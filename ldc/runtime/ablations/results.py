@@ -94,6 +94,7 @@ def _row(row: DictConfig, measured: Measured) -> dict[str, Any]:
     name, against = _best(row.row, measured), _best(row.get("against"), measured)
     expected = expectations(row.get("expect"))
     entry: dict[str, Any] = {"label": row.label, "row": name, "against": against, "expect": expected}
+    entry["best_of"] = candidates(row.row)
     if name is None or row.get("against") is None:
         return entry
     entry["difference"], entry["verdict"] = {}, {}
