@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ldc.models.architectures import Architecture, architecture
+from ldc.models.folders import check_conditions
 from ldc.models.latent_diffusion import freeze
 
 _GROUPS = 32  # of all norms in Stable Diffusion
@@ -24,9 +25,10 @@ def scaled(name: str, scale: int) -> Architecture:
     """Returns the configs of an architecture divided by `scale`; 1 leaves it as it is.
 
     Raises:
-        ValueError: there is no such architecture, or its widths cannot be divided so.
+        ValueError: there is no such architecture, its U-Net takes more than text, or its widths cannot be divided so.
     """
     full, width = architecture(name), scale**2
+    check_conditions(full.unet, "architecture")
     if scale < 1 or any(size % width for size in (*full.unet["block_out_channels"], _GROUPS)):
         raise ValueError(f"scale must be a whole number whose square divides all widths of {name}, not {scale}.")
     groups = {"norm_num_groups": _GROUPS // width}

@@ -22,6 +22,11 @@ def test_a_scale_that_does_not_divide_the_widths_is_refused():
         scaled("sd14", 3)
 
 
+def test_an_architecture_that_training_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="architecture must have a U-Net without added conditions"):
+        scaled("sdxl_base", 1)
+
+
 def test_a_network_is_made_with_finite_weights_in_its_final_precision():
     unet, *_ = meta_networks(scaled("sd14", 4))
     made = materialised(unet, torch.bfloat16)
