@@ -63,7 +63,7 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
                 summary = task(cfg)
                 if is_rank_zero():
                     with open(stdout, "w", encoding="utf-8", closefd=False) as file:
-                        file.write(json.dumps(summary, default=str) + "\n")
+                        file.write(json_line(summary) + "\n")
                 return summary.get("metric")
 
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
@@ -78,6 +78,12 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
     finally:
         sys.argv[1:] = original
     return 0
+
+
+def json_line(summary: Summary) -> str:
+    """Returns one line that every JSON reader takes: NaN and infinities, which JSON has not, are null."""
+    text = json.dumps(summary, default=str)
+    return json.dumps(json.loads(text, parse_constant=lambda _: None))
 
 
 @contextmanager
