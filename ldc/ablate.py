@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
         commands = [job.command for job in jobs]
         log.info("%s", "\n".join(commands))
         return {"dry_run": True, "commands": commands, "left": ablations.estimate(jobs)}
-    failed = ablations.execute(jobs)
+    failed = ablations.execute(jobs, fresh=cfg.fresh)
     found = {**ablations.results(cfg), "failed": failed}
     folder = Path(cfg.paths.outputs) / "results" / cfg.ablation.name
     folder.mkdir(parents=True, exist_ok=True)

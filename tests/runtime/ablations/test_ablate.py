@@ -138,3 +138,13 @@ def test_the_rest_is_made_later_from_what_is_there_and_replaces_the_section(summ
     assert "not measured" not in text
     linked = place / "outputs" / "bksdm" / "tiny-task-seed0" / "prune" / "unet" / "diffusion_pytorch_model.safetensors"
     assert linked.stat().st_nlink > 1
+
+
+def test_runs_of_other_settings_are_refused_or_made_anew(summary, place, run):
+    with pytest.raises(ValueError, match="start anew with fresh=true"):
+        run(num_images=9)
+    assert artifact(place, "base-seed0", "evaluate")["metrics"]["table"][0]["stamp"]["num_images"] == 8
+    anew = run(num_images=9, rows=["random"], seeds=[0], fresh=True)
+    assert anew["missing"] == ["base", "task"]
+    assert artifact(place, "random-seed0", "evaluate")["metrics"]["table"][0]["stamp"]["num_images"] == 9
+    assert artifact(place, "base-seed0", "evaluate")["metrics"]["table"][0]["stamp"]["num_images"] == 8
