@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from ldc.models import Guidance, LatentDiffusion, Teacher, check_teacher, load_student, load_teacher, part_config
 from ldc.models.folders import check_conditions, check_folder, find_folder, read_config
 from ldc.models.students import find_student, read_guidance
+from ldc.runtime.devices import move
 from ldc.runtime.paths import CONF, locate
 from ldc.runtime.teachers import teacher_spec
 
@@ -27,10 +29,7 @@ class Found:
 
     def load(self, device: str = "cpu") -> LatentDiffusion:
         """Returns the model, its parts on the device."""
-        model = self.read()
-        for part in (model.unet, model.vae, model.text_encoder):
-            part.to(device)
-        return model
+        return move(self.read(), torch.device(device))
 
 
 def find_model(name: str) -> Found:

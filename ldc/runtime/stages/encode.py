@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from ldc.data.encoders import FrozenEncoders
 from ldc.models import check_teacher, load_teacher
 from ldc.runtime.chain import Context, Result
+from ldc.runtime.devices import device_of
 from ldc.runtime.encoding import encode_data
 from ldc.runtime.readers import is_streaming
 from ldc.runtime.requirements import check_tokenizer
@@ -54,6 +55,9 @@ class Encode:
             check_tokenizer(spec, dry_run=cfg.dry_run)
 
     def run(self, context: Context) -> Result:  # noqa: ARG002
+        device = device_of(self.loader["device"])
         teacher = load_teacher(teacher_spec(self.teacher))
-        text = (teacher.text_encoder, teacher.tokenizer) if self.text else (None, None)
-        return encode_data(self.data, FrozenEncoders(teacher.vae, *text), self.loader, text=self.text, flip=self.flip)
+        text = (teacher.text_encoder.to(device), teacher.tokenizer) if self.text else (None, None)
+        encoders = FrozenEncoders(teacher.vae.to(device), *text)
+        del teacher  # its U-Net has no part in this
+        return encode_data(self.data, encoders, self.loader, text=self.text, flip=self.flip)

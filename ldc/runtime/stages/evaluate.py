@@ -18,6 +18,7 @@ from ldc.evaluation.tables import compact_table, markdown_table, save_table, sav
 from ldc.models import LatentDiffusion, check_teacher, load_student, load_teacher
 from ldc.models.generate import embed, render
 from ldc.runtime.chain import Context, Result
+from ldc.runtime.devices import device_of, move
 from ldc.runtime.evaluation import evaluation_set, feature_cache
 from ldc.runtime.sources import check_indexed
 from ldc.runtime.teachers import teacher_identity, teacher_spec
@@ -67,9 +68,10 @@ class Evaluate:
             raise ValueError(f"picture must name settings ({', '.join(self.settings)}), not {unknown[0]!r}.")
 
     def run(self, context: Context) -> Result:
+        device = device_of(self.loader["device"])
         real = evaluation_set(self.data, self.loader["cache"])
-        models = {TEACHER: load_teacher(teacher_spec(self.teacher))}
-        models |= {name: load_student(artifact.folder) for name, artifact in context.inputs.items()}
+        models = {TEACHER: move(load_teacher(teacher_spec(self.teacher)), device)}
+        models |= {name: move(load_student(artifact.folder), device) for name, artifact in context.inputs.items()}
         captions = [real.cells[place].caption for place in real.choose(self.num_images)]
         prompts = list(self.data.prompts or captions[:8])
         text = embed(models[TEACHER], [*captions, *prompts])  # the students' text encoder is the teacher's
