@@ -31,7 +31,7 @@ def freeze(teacher: Any, dtype: str | torch.dtype | None = None) -> Any:
     Raises:
         ValueError: there is no such floating dtype.
     """
-    if dtype is not None:
+    if dtype is not None and getattr(teacher, "dtype", None) != floating_dtype(dtype):
         teacher.to(floating_dtype(dtype))
     return teacher.eval().requires_grad_(False)
 
