@@ -64,6 +64,15 @@ def test_the_rows_of_the_losses_differ_in_what_they_name(composed):
     assert {name for name in stages if stages[name].prune.initialise == "random"} == {"random"}
 
 
+def test_few_step_rows_have_the_papers_loss_but_those_that_name_another(composed):
+    objectives = {job.name: job.run.cfg.stages.few_step.objective for job in composed["lcm"]}
+    weights = {name: (config.output_weight, config.feature_weight) for name, config in objectives.items()}
+    assert (weights.pop("feature"), weights.pop("both")) == ((0, 0.3), (1, 0.3))
+    assert set(weights.values()) == {(0, 0)}
+    skips = {name: (objectives[name].num_solver_steps, objectives[name].skip) for name in ("lcm", "skip_5", "skip_1")}
+    assert skips == {"lcm": (50, 20), "skip_5": (200, 5), "skip_1": (1000, 1)}
+
+
 def test_all_rows_of_a_seed_draw_the_same_prompts_from_the_same_noise(composed):
     stages = [job.run.cfg.stages.evaluate for jobs in composed.values() for job in jobs]
     assert {(cfg.seed, cfg.num_images, cfg.data.source.archive, cfg.data.source.mini) for cfg in stages} == {
