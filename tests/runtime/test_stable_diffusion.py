@@ -26,6 +26,7 @@ from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from matplotlib import cbook
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
@@ -48,7 +49,7 @@ NARROW = Architecture(
     scheduler=SD14.scheduler,
     vae=SD14.vae | {"block_out_channels": [8, 8, 8, 8], "norm_num_groups": 4, "sample_size": 64},
 )
-EMOJI = ("fluent/red-apple", "noto/grinning-face", "twemoji/blue-heart", "fluent/banana", "noto/ghost", "twemoji/crown")
+EMOJI = ("fluent/red-apple", "noto/grinning-face", "twemoji/blue-heart", "fluent/banana", "noto/ghost")
 MEMORY = ("trainer.precision=bf16-mixed", "trainer.teacher_dtype=bfloat16", "trainer.gradient_checkpointing=true")
 FIT = ("max_steps=2", "batch_size=1", "averaging=null", "schedule.warmup_steps=0")
 
@@ -171,7 +172,8 @@ def test_the_teacher_has_the_published_configs_in_half_precision(run):
     tokenizer = CLIPTokenizer.from_pretrained(run.teacher / "tokenizer")
     for part in ("unet", "vae", "text_encoder"):
         (path,) = (run.teacher / part).glob("*.safetensors")
-        assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16}
+        with safe_open(path, "pt") as file:
+            assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}  # noqa: SIM118 - not a dict
         config = json.loads((run.teacher / part / "config.json").read_text())
         assert config.items() >= getattr(run.size.architecture, part).items()
     assert params(unet) == run.size.teacher_params
@@ -187,17 +189,17 @@ def test_every_stage_sees_its_samples_and_the_filters_theirs(run):
         ("distil", 2),
         ("few_step", 2),
     ]
-    assert encoded["samples"] == 4
+    assert encoded["samples"] == 3
     assert encoded["filtered"] == {"aesthetic": 1, "watermark": 1, "size": 1}
 
 
 @pytest.mark.parametrize("stage", ["distil", "few_step"])
 def test_all_losses_are_finite_and_the_weights_move(run, stage):
     losses = {name: value for name, value in run.artifact(stage)["metrics"].items() if name.startswith("train/")}
-    before, after = (unet_file(run, name) for name in ("prune" if stage == "distil" else "distil", stage))
+    before, after = (first_weight(run, name) for name in ("prune" if stage == "distil" else "distil", stage))
     assert losses["train/total"] > 0
     assert all(map(math.isfinite, losses.values())), losses
-    assert not torch.equal(load_file(before)["conv_in.weight"], load_file(after)["conv_in.weight"])
+    assert not torch.equal(before, after)
 
 
 @pytest.mark.parametrize("stage", STUDENTS)
@@ -230,8 +232,9 @@ def test_the_chain_fits_the_memory(run):
     assert run.peak_gb < run.size.memory_gb
 
 
-def unet_file(run, stage):
-    return run.folder / stage / "unet" / "diffusion_pytorch_model.safetensors"
+def first_weight(run, stage):
+    with safe_open(run.folder / stage / "unet" / "diffusion_pytorch_model.safetensors", "pt") as file:
+        return file.get_tensor("conv_in.weight")
 
 
 def made_weights(run, stage):
