@@ -77,6 +77,12 @@ def test_a_finished_fit_that_is_run_again_takes_no_step(toy_module, toy_data, tm
     assert torch.equal(first.bare_student.enter.weight, second.bare_student.enter.weight)
 
 
+def test_a_finished_fit_holds_no_gradients(toy_module, toy_data, tmp_path):
+    module, _, _ = run(toy_module, toy_data, tmp_path, steps=1)
+
+    assert [name for name, parameter in module.named_parameters() if parameter.grad is not None] == []
+
+
 def test_two_half_batches_make_the_step_of_one_batch(toy_module, toy_data, tmp_path):
     whole, _, one = run(toy_module, toy_data, tmp_path / "whole", batch_size=4)
     halves, _, two = run(toy_module, toy_data, tmp_path / "halves", batch_size=2, accumulate_grad_batches=2)
