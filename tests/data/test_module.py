@@ -116,7 +116,8 @@ def test_a_finished_fit_can_be_made_longer(folder, tmp_path):
     first = Recorder()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = Trainer(max_steps=4, accelerator="cpu", devices=1, logger=False, enable_progress_bar=False)
+        options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        trainer = Trainer(max_steps=4, accelerator="cpu", devices=1, **options)
         trainer.fit(first, datamodule=LatentDataModule(folder, 3, SEED))
         trainer.save_checkpoint(tmp_path / "end.ckpt")
     longer = fit(LatentDataModule(folder, 3, SEED), 7, resume=tmp_path / "end.ckpt")
