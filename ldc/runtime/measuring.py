@@ -1,6 +1,7 @@
 """What `ldc.evaluate` does: one model at one setting, or at every pair of several steps and guidances."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ from ldc.runtime.evaluation import default_steps, evaluation_set, expected_stamp
 from ldc.runtime.models import Found
 
 Sampling = dict[str, Any]
+log = logging.getLogger(__name__)
 SWEEPS = {"guidance_scale": "guidance", "steps": "sampling steps"}
 _FIDELITY = {
     "fidelity_top1": "all",
@@ -60,7 +62,9 @@ def measure_each(
     text = embed(model, [real.cells[place].caption for place in real.choose(cfg.num_images)])
     shared = {"seed": cfg.seed, "n": cfg.num_images, "batch_size": cfg.batch_size, "text": text}
     rows = []
-    for sampling in settings:
+    for number, sampling in enumerate(settings, start=1):
+        scale, steps = sampling["guidance_scale"], sampling["steps"]
+        log.info("Measuring setting %d of %d: guidance %g, %d steps.", number, len(settings), scale, steps)
         result = evaluation.evaluate(model, real, **sampling, **shared, cache=feature_cache(cfg.paths.cache))
         metrics = {**evaluation.cost(model, **sampling), **result["metrics"]}
         rows.append({**sampling, **result, "metrics": metrics})
