@@ -16,7 +16,7 @@ from ldc.artifacts import FILE, Artifact, artifact_id, find, publish
 from ldc.runtime.agreement import check_teachers
 from ldc.runtime.card import FILE as CARD
 from ldc.runtime.fingerprint import relevant
-from ldc.runtime.finished import finished_elsewhere, is_whole, link
+from ldc.runtime.finished import finished_elsewhere, is_whole, link, unshare
 from ldc.runtime.ranks import is_rank_zero, wait_for_artifact
 from ldc.runtime.run import Run
 from ldc.runtime.versions import versions
@@ -110,7 +110,7 @@ class Stage:
                 self._work(context)
             return wait_for_artifact(folder, identity)
         self._begin(identity, run, folder)
-        is_new, start = not (folder / "last.ckpt").exists(), time.monotonic()
+        is_new, start = not run.cfg.resume and not (folder / "last.ckpt").exists(), time.monotonic()
         result = self._work(context)
         facts: dict[str, Any] = {"config": relevant(self.config), "versions": versions(), **vars(result)}
         if is_new:  # a resumed fit's time is not all here
@@ -136,6 +136,7 @@ class Stage:
             self._make_again_what_came_from(identity, run)
         (folder / FILE).unlink(missing_ok=True)  # what it names is gone: other ranks must not take it for finished
         (folder / CARD).unlink(missing_ok=True)  # it describes what is made anew
+        unshare(folder)  # linked from another run: that one is finished, and stays as it is
 
     def refuse_other_config(self, folder: Path, identity: str) -> None:
         """Raises ValueError where the folder holds this stage with another config or other inputs."""

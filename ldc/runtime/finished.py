@@ -28,7 +28,10 @@ def is_whole(artifact: Artifact) -> bool:
 
 
 def link(artifact: Artifact, folder: Path) -> Artifact:
-    """Puts the artifact's files into another folder, by hard links where that can be, and publishes it there."""
+    """Puts the artifact's files into another folder, by hard links where that can be, and publishes it there.
+
+    What it names in its own folder, and its base in its own run, it names in the new ones.
+    """
     for source in sorted(artifact.folder.rglob("*")):
         target = folder / source.relative_to(artifact.folder)
         if source.is_file() and source.name not in _OWN:
@@ -36,7 +39,18 @@ def link(artifact: Artifact, folder: Path) -> Artifact:
             target.unlink(missing_ok=True)
             _link(source, target)
     outputs = {name: _moved(path, artifact.folder, folder) for name, path in artifact.outputs.items()}
-    return publish(replace(artifact, folder=folder, outputs=outputs))
+    base = artifact.base and _moved(artifact.base, artifact.folder.parent, folder.parent)
+    return publish(replace(artifact, folder=folder, outputs=outputs, base=base))
+
+
+def unshare(folder: Path) -> None:
+    """Takes away a folder's files that have a second name elsewhere: to write into one would change that one too.
+
+    Checkpoints stay. They are replaced, never written into, and a fit goes on from them.
+    """
+    for path in list(folder.rglob("*")):
+        if path.is_file() and path.suffix != ".ckpt" and path.lstat().st_nlink > 1:
+            path.unlink()
 
 
 def _link(source: Path, target: Path) -> None:
@@ -47,4 +61,5 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _moved(path: str, old: Path, new: Path) -> str:
-    return str(new / Path(path).relative_to(old)) if Path(path).is_relative_to(old) else path
+    place, inside = Path(path).resolve(), old.resolve()  # one may be given from the working folder, the other in full
+    return str(new / place.relative_to(inside)) if place.is_relative_to(inside) else path

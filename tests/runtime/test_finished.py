@@ -1,10 +1,15 @@
 """Stages that another run has finished are found by id, and linked."""
 
+from dataclasses import replace
+
 import pytest
+from omegaconf import OmegaConf
 
 from ldc import artifacts
 from ldc.artifacts import Artifact, find
-from ldc.runtime.finished import finished_elsewhere, link
+from ldc.runtime.chain import Stage
+from ldc.runtime.finished import finished_elsewhere, link, unshare
+from ldc.runtime.run import Run
 
 
 @pytest.fixture
@@ -43,3 +48,41 @@ def test_files_are_linked_and_the_artifact_names_its_new_place(made, tmp_path):
     assert (taken.id, taken.metrics) == ("abc", {"steps": 3})
     assert not (folder / "last.ckpt").exists()
     assert not (folder / "artifact.json").samefile(made.folder / "artifact.json")
+
+
+def linked(made, tmp_path):
+    folder = tmp_path / "outputs" / "lcm" / "two" / "distil"
+    folder.mkdir(parents=True)
+    return link(made, folder).folder
+
+
+def test_the_base_of_adapters_is_the_one_in_the_new_run(made, tmp_path):
+    folder = tmp_path / "outputs" / "lcm" / "two" / "few_step"
+    folder.mkdir(parents=True)
+    assert link(replace(made, base=str(made.folder.parent / "prune")), folder).base == str(folder.parent / "prune")
+    assert link(replace(made, base="owner/name"), folder).base == "owner/name"
+
+
+def test_outputs_are_told_to_be_inside_however_the_folder_was_given(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    relative = replace(made, outputs={"student": str(made.folder.relative_to(tmp_path) / "unet")})
+    folder = tmp_path / "outputs" / "lcm" / "two" / "distil"
+    folder.mkdir(parents=True)
+    assert link(relative, folder).outputs == {"student": str(folder / "unet")}
+
+
+def test_a_stage_that_is_made_anew_does_not_write_into_the_run_it_was_linked_from(made, tmp_path):
+    folder = linked(made, tmp_path)
+    run = Run(OmegaConf.create({}), folder.parent)
+    Stage("distil", OmegaConf.create({}), kind=None)._begin("abc", run, folder)
+    (folder / "unet" / "weights").write_text("new")
+    assert (made.folder / "unet" / "weights").read_text() == "weights"
+
+
+def test_checkpoints_of_two_names_stay_when_shared_files_go(made):
+    last, kept = made.folder / "last.ckpt", made.folder / "step-000002.ckpt"
+    kept.hardlink_to(last)
+    (made.folder.parent / "elsewhere").hardlink_to(made.folder / "unet" / "weights")
+    unshare(made.folder)
+    left = {path.name for path in made.folder.rglob("*") if path.is_file()}
+    assert left == {"artifact.json", "last.ckpt", "step-000002.ckpt"}
