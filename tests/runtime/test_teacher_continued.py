@@ -1,17 +1,21 @@
 """A published teacher whose training goes on, in process, on a tiny one and a few pictures."""
 
 import json
+import shutil
 from io import BytesIO
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 
 from ldc import runtime, train
 from ldc.artifacts import find
+from ldc.runtime.parts import load_scheduler_config, scheduler_config
 from ldc.runtime.paths import CONF
+from ldc.runtime.stages.denoiser import check_process
 
 pytestmark = pytest.mark.integration
 
@@ -94,6 +98,29 @@ def test_another_architecture_than_the_teachers_is_refused(tmp_path, run_folder,
     cfg = config(tmp_path, teacher_folder, pictures, "stages.denoiser.architecture.block_out_channels=[8,16,32,64]")
     with pytest.raises(ValueError, match=r"^architecture must be that of the U-Net to start from, but .* is \("):
         train.main.task(cfg)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("prediction_type=epsilon", r"^scheduler\.prediction_type must be v_prediction, that of the U-Net to start"),
+        ("beta_end=0.02", "^scheduler must have the noise schedule of the U-Net to start from, not another"),
+    ],
+)
+def test_another_noise_process_than_the_teachers_is_refused(run_folder, setting, sentence):
+    settings = OmegaConf.load(run_folder / "config.yaml").stages.denoiser.scheduler
+    name, _, value = setting.partition("=")
+    changed = scheduler_config({**settings, name: value if name == "prediction_type" else float(value)})
+    check_process(load_scheduler_config(run_folder / "start"), scheduler_config(settings))
+    with pytest.raises(ValueError, match=sentence):
+        check_process(load_scheduler_config(run_folder / "start"), changed)
+
+
+def test_a_teacher_without_a_tokenizer_is_no_start(tmp_path, teacher_folder, pictures):
+    folder = shutil.copytree(teacher_folder, tmp_path / "wordless")
+    shutil.rmtree(folder / "tokenizer")
+    with pytest.raises(ValueError, match=r"^teacher must have a tokenizer to encode captions, but .* has none\.$"):
+        list(runtime.chain(runtime.prepare(config(tmp_path, folder, pictures)).cfg))
 
 
 def test_random_weights_are_no_start(tmp_path, teacher_folder, pictures):

@@ -27,6 +27,7 @@ from ldc.runtime.parts import (
     UNET,
     build,
     load_autoencoder,
+    load_scheduler_config,
     load_text_encoder,
     load_tokenizer,
     load_unet,
@@ -110,7 +111,9 @@ class Denoiser(Fitting):
         text_encoder = load_text_encoder(context.inputs[self.start or self.text].folder)
         unet = self._unet(encoded.manifest["latent_shape"], text_encoder.config.hidden_size)
         if self.start is not None:
-            unet.load_state_dict(fitting_weights(load_unet(context.inputs[self.start].folder), unet))
+            begun = context.inputs[self.start].folder
+            check_process(load_scheduler_config(begun), scheduler_config(self.scheduler))
+            unet.load_state_dict(fitting_weights(load_unet(begun), unet))
         vae = load_autoencoder(context.inputs[self.autoencoder].folder)
         guidance = instantiate(self.guidance, _convert_="all")
         scheduler = scheduler_config(self.scheduler)
@@ -161,3 +164,19 @@ def fitting_weights(found: Any, wanted: Any) -> dict[str, Any]:
             f" and {asked.get(different)} here."
         )
     return weights
+
+
+def check_process(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Checks that training goes on with what the U-Net was trained to answer, on its noise.
+
+    Raises:
+        ValueError: the two schedulers' configs have another prediction type or noise schedule.
+    """
+    theirs, ours = Process.from_config(found), Process.from_config(wanted)
+    if theirs.prediction_type != ours.prediction_type:
+        raise ValueError(
+            f"scheduler.prediction_type must be {theirs.prediction_type}, that of the U-Net to start from, "
+            f"not {ours.prediction_type}."
+        )
+    if not torch.equal(theirs.alphas_cumprod, ours.alphas_cumprod):
+        raise ValueError("scheduler must have the noise schedule of the U-Net to start from, not another.")

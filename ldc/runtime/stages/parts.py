@@ -10,6 +10,7 @@ from ldc.models import check_teacher, load_teacher
 from ldc.profiling import params
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.parts import SCHEDULER, TEXT_ENCODER, TOKENIZER, UNET, VAE, save_part
+from ldc.runtime.requirements import check_tokenizer
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 
 
@@ -28,11 +29,12 @@ class Parts:
     def identity(self) -> list[str]:
         return [teacher_identity(teacher_spec(self.teacher))]
 
-    def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
+    def check(self, cfg: DictConfig) -> None:
         spec = teacher_spec(self.teacher)
         if spec.weights == "random":
             raise ValueError("teacher.weights must be pretrained where training goes on from it, not 'random'.")
         check_teacher(spec)
+        check_tokenizer(spec, dry_run=cfg.dry_run)
 
     def run(self, context: Context) -> Result:
         teacher = load_teacher(teacher_spec(self.teacher))
