@@ -9,12 +9,13 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ldc.artifacts import Artifact, find
 from ldc.evaluation.verdicts import expectations
 from ldc.runtime.arguments import legalise
 from ldc.runtime.chain import Stage, identities, unchecked
+from ldc.runtime.checks import listed
 from ldc.runtime.paths import CONF
 from ldc.runtime.run import Run, prepare
 from ldc.runtime.signatures import check_signatures
@@ -118,10 +119,11 @@ def chosen_jobs(cfg: DictConfig) -> list[Job]:
         ValueError: a row is none of the ablation's runs.
     """
     names = list(cfg.ablation.runs)
-    for name in cfg.rows or ():
+    rows = names if cfg.rows is None else listed(cfg, "rows")
+    for name in rows:
         if name not in names:
             raise ValueError(f"rows must be among {', '.join(names)}, not {name!r}.")
-    return [job for job in jobs(cfg) if cfg.rows is None or job.name in cfg.rows]
+    return [job for job in jobs(cfg) if job.name in rows]
 
 
 def check_ablation(cfg: DictConfig) -> None:
@@ -130,10 +132,11 @@ def check_ablation(cfg: DictConfig) -> None:
     Raises:
         ValueError: they do not.
     """
-    if not cfg.seeds or any(type(seed) is not int or seed < 0 for seed in cfg.seeds):
-        raise ValueError(f"seeds must be whole numbers from 0, at least one, not {list(cfg.seeds)}.")
-    if len(set(cfg.seeds)) < len(cfg.seeds):
-        raise ValueError(f"seeds must be different, not {list(cfg.seeds)}.")
+    seeds = cfg.seeds if isinstance(cfg.seeds, ListConfig) else ()
+    if not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
+        raise ValueError(f"seeds must be a list of whole numbers from 0, at least one, not {cfg.seeds}.")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be different, not {seeds}.")
     measured = {f"{name}/{setting}" for name, run in cfg.ablation.runs.items() for setting in run.measure}
     for place, name in _named(cfg.ablation):
         if name not in measured:

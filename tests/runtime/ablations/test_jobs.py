@@ -90,7 +90,8 @@ def test_rows_are_chosen_by_name_and_settings_added_to_all():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("seeds=[]", r"seeds must be whole numbers from 0, at least one, not \[\]."),
+        ("seeds=[]", r"seeds must be a list of whole numbers from 0, at least one, not \[\]."),
+        ("seeds=3", "seeds must be a list of whole numbers from 0, at least one, not 3."),
         ("seeds=[1,1]", r"seeds must be different, not \[1, 1\]."),
         ("ablation.tables.0.rows.0.row=base/techer", "row of 'teacher' must name RUN/SETTING of this ablation"),
         ("+ablation.tables.0.rows.0.expect=lower", "expect must be better, worse, similar or null, not 'lower'."),
@@ -99,6 +100,10 @@ def test_rows_are_chosen_by_name_and_settings_added_to_all():
 def test_a_wrong_ablation_is_refused(override, sentence):
     with pytest.raises(ValueError, match=sentence):
         check_ablation(ablation("bksdm", override))
+
+
+def test_one_row_needs_no_brackets():
+    assert {job.name for job in chosen_jobs(ablation("bksdm", "rows=tiny"))} == {"tiny"}
 
 
 def test_an_unknown_row_is_refused():
