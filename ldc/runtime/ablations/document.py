@@ -26,15 +26,16 @@ def write_document(cfg: DictConfig, found: Mapping[str, Any], path: Path) -> Pat
         ValueError: the section's end is missing, so what follows it cannot be told from it.
     """
     name = cfg.ablation.name
-    start, end = f"<!-- ablation {name} -->", f"<!-- end of ablation {name} -->\n"
+    start, end = f"<!-- ablation {name} -->", f"<!-- end of ablation {name} -->"
     text = path.read_text() if path.is_file() else HEADING
     before, begun, rest = text.partition(start)
     _, ended, after = rest.partition(end)
     if begun and not ended:
-        raise ValueError(f"{path} must close the section of ablation {name!r} by a line {end.strip()!r}.")
+        raise ValueError(f"{path} must close the section of ablation {name!r} by a line {end!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = _plot(cfg, found, path.with_name(f"ablation_{name}.png"))
     before = before if begun else before.rstrip("\n") + "\n\n"
+    after = after or "\n"  # an editor may have taken the file's last one
     path.write_text(f"{before}{start}\n{_section(cfg, found, picture)}{end}{after}")
     return path
 

@@ -74,6 +74,14 @@ def test_only_the_own_section_is_replaced(cfg, found, tmp_path):
     assert once.endswith("<!-- end of ablation bksdm -->\n")
 
 
+def test_a_section_at_the_end_of_a_file_without_a_last_newline_is_replaced(cfg, found, tmp_path):
+    path = write_document(cfg, found, tmp_path / "results.md")
+    text = path.read_text()
+    path.write_text(text.rstrip("\n"))
+    write_document(cfg, found, path)
+    assert path.read_text() == text
+
+
 def test_a_section_without_its_end_is_refused_and_left_alone(cfg, found, tmp_path):
     path = tmp_path / "results.md"
     path.write_text("<!-- ablation bksdm -->\nold\n\nMine.\n")
