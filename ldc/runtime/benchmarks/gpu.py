@@ -90,6 +90,7 @@ class Gpu:
         return [best, *(measure(best["batch_size"], mode) for mode in others)], tried
 
     def _figures(self, case: Case, how: How, cache: Path, folder: Path, rate: float) -> Figures:
+        _free()  # else the networks of the measurement before would count in this one's peak
         if how.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         student, teacher = networks(case, how, self.seed)
@@ -135,8 +136,6 @@ def doubled(measure: Callable[[int], Figures], first: int, largest: int) -> list
                 raise ValueError(f"first_batch_size must fit the device's memory, and {first} does not.") from error
             log.info("A batch of %d does not fit the memory.", size)
             break
-        finally:
-            _free()
         size *= 2
     return found
 

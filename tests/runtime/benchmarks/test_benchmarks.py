@@ -1,10 +1,14 @@
 """Each benchmark runs from its config on small networks; how fast they are is no matter of tests."""
 
+import gc
+
 import pytest
 import torch
 
 from ldc.runtime.benchmarks import full_size
+from ldc.runtime.benchmarks.cache import random_cache
 from ldc.runtime.benchmarks.gpu import doubled
+from ldc.training import DistillationModule
 
 pytestmark = pytest.mark.integration
 STEPS = ("batch_size=1", "warmup=0", "steps=2")
@@ -106,6 +110,21 @@ def test_the_best_batch_is_one_of_those_tried(benchmark, tmp_path):
         assert row["samples_per_second"] == max(figures["samples_per_second"] for figures in tried)
         tflop = found["methods"][method]["step_tflop"] * row["samples_per_second"]
         assert row["share_of_matmul_rate"] == pytest.approx(tflop / found["matmul_tflop_per_second"])
+
+
+def test_no_networks_of_an_earlier_measurement_are_in_memory_beside_the_next(benchmark, tmp_path):
+    bench = gpu_on_cpu(benchmark, "modes=[eager]", "largest_batch_size=1")
+    case = bench._case("kd")
+    cache = random_cache(tmp_path / "cache", case.configs, 4).folder
+    gc.collect()
+    gc.disable()  # what is freed is freed by the benchmark, not by chance
+    try:
+        for name in ("one", "two"):
+            bench._figures(case, bench._how(1), cache, tmp_path / name, rate=1.0)
+        left = [thing for thing in gc.get_objects() if issubclass(type(thing), DistillationModule)]
+    finally:
+        gc.enable()
+    assert len(left) == 1
 
 
 def test_doubling_ends_where_the_memory_does():
