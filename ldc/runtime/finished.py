@@ -1,5 +1,6 @@
 """Finished stages of other runs: an artifact's id stands for all that decides it, so one need not be made twice."""
 
+import logging
 import os
 import shutil
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from ldc.artifacts import FILE, Artifact, find, publish
 
+log = logging.getLogger(__name__)
 _OWN = frozenset({FILE, "stage.json", "last.ckpt"})  # written anew, or of use to an unfinished fit alone
 _RUN_WIDE = frozenset({"evaluation"})  # kinds that write into their run's `samples/` too
 
@@ -16,7 +18,11 @@ def finished_elsewhere(outputs: Path, kind: str, identity: str) -> Artifact | No
     if kind in _RUN_WIDE:
         return None
     for path in sorted(outputs.glob(f"*/*/*/{FILE}")):
-        artifact = find(path.parent)
+        try:
+            artifact = find(path.parent)
+        except ValueError as error:  # another run's, which this one does not depend on
+            log.warning("Not looked at: %s", error)
+            continue
         if artifact is not None and artifact.id == identity and is_whole(artifact):
             return artifact
     return None

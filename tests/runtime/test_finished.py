@@ -34,6 +34,14 @@ def test_an_artifact_whose_outputs_are_gone_is_not_taken(made, tmp_path):
     assert finished_elsewhere(tmp_path / "outputs", "student", "abc") is None
 
 
+def test_an_artifact_file_of_another_run_that_cannot_be_read_is_passed_over(made, tmp_path, caplog):
+    broken = tmp_path / "outputs" / "bksdm" / "before" / "distil"
+    broken.mkdir(parents=True)
+    (broken / "artifact.json").write_text('{"schema": 99}')
+    assert finished_elsewhere(tmp_path / "outputs", "student", "abc") == made
+    assert "before/distil/artifact.json must have schema 1, not 99" in caplog.text
+
+
 def test_an_evaluation_is_made_for_its_own_run(made, tmp_path):
     assert finished_elsewhere(tmp_path / "outputs", "evaluation", "abc") is None
 
