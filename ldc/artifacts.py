@@ -7,6 +7,7 @@ rename, so a folder that has one is complete.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,3 +78,12 @@ def find(folder: Path | str) -> Artifact | None:
         return Artifact(folder=Path(folder), **content)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} must be an artifact file of schema {SCHEMA}, but reading failed: {error}.") from error
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file a second name, or a copy where the file system has no hard links."""
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,12 +1,10 @@
 """Finished stages of other runs: an artifact's id stands for all that decides it, so one need not be made twice."""
 
 import logging
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from ldc.artifacts import FILE, Artifact, find, publish
+from ldc.artifacts import FILE, Artifact, find, link_or_copy, publish
 
 log = logging.getLogger(__name__)
 _OWN = frozenset({FILE, "stage.json", "last.ckpt"})  # written anew, or of use to an unfinished fit alone
@@ -42,8 +40,7 @@ def link(artifact: Artifact, folder: Path) -> Artifact:
         target = folder / source.relative_to(artifact.folder)
         if source.is_file() and source.name not in _OWN:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            _link(source, target)
+            link_or_copy(source, target)
     outputs = {name: _moved(path, artifact.folder, folder) for name, path in artifact.outputs.items()}
     base = artifact.base and _moved(artifact.base, artifact.folder.parent, folder.parent)
     return publish(replace(artifact, folder=folder, outputs=outputs, base=base))
@@ -57,13 +54,6 @@ def unshare(folder: Path) -> None:
     for path in list(folder.rglob("*")):
         if path.is_file() and path.suffix != ".ckpt" and path.lstat().st_nlink > 1:
             path.unlink()
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another device
-        shutil.copyfile(source, target)
 
 
 def _moved(path: str, old: Path, new: Path) -> str:

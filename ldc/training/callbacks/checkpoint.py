@@ -2,13 +2,14 @@
 
 import logging
 import os
-import shutil
 import signal
 import threading
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Checkpoint
+
+from ldc.artifacts import link_or_copy
 
 LAST = "last.ckpt"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -95,12 +96,3 @@ class Checkpoints(Checkpoint):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Gives a file a second name, or a copy where the file system has no hard links."""
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
