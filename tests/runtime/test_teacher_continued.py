@@ -123,6 +123,12 @@ def test_a_teacher_without_a_tokenizer_is_no_start(tmp_path, teacher_folder, pic
         list(runtime.chain(runtime.prepare(config(tmp_path, folder, pictures)).cfg))
 
 
+def test_a_card_that_would_not_say_what_training_began_from_is_refused(tmp_path, teacher_folder, pictures):
+    cfg = config(tmp_path, teacher_folder, pictures, "stages.publish.start=null")
+    with pytest.raises(ValueError, match=r"^start must be start as in stage 'denoiser', not None\.$"):
+        list(runtime.chain(runtime.prepare(cfg).cfg))
+
+
 def test_random_weights_are_no_start(tmp_path, teacher_folder, pictures):
     cfg = config(tmp_path, teacher_folder, pictures, "teacher.weights=random")
     with pytest.raises(ValueError, match=r"^teacher\.weights must be pretrained .* not 'random'\.$"):

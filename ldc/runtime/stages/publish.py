@@ -64,7 +64,10 @@ class Publish:
     def identity(self) -> list[str]:
         return []
 
-    def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
+    def check(self, cfg: DictConfig) -> None:
+        begun = cfg.stages[self.denoiser].get("start")
+        if begun != self.start:  # the card would be wrong
+            raise ValueError(f"start must be {begun or 'null'} as in stage {self.denoiser!r}, not {self.start!r}.")
         if self.dtype not in {"float16", "float32"}:
             raise ValueError(f"dtype must be float16 or float32, not {self.dtype!r}.")
         if min(self.steps, self.num_rows) < 1:
