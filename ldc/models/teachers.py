@@ -45,7 +45,7 @@ def load_teacher(
     Args:
         spec: what the teacher's config says.
         dtype: of the parts.
-        unet_dtype: of the U-Net, where it is another: it is never held in `dtype`.
+        unet_dtype: of the U-Net, where it is another: weights that are read are never held in `dtype`.
 
     Raises:
         ValueError: the folder or hub id cannot be loaded, there are no embedded configs of that name, or they are those
