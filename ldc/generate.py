@@ -42,9 +42,10 @@ def main(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _check(cfg: DictConfig) -> None:
-    runtime.check_whole(cfg, "steps", "num_images", "batch_size")
+    runtime.check_whole(cfg, "num_images", "batch_size")
+    runtime.check_whole(cfg, "steps", "columns", optional=True)
     runtime.check_whole(cfg, "seed", least=0)
-    runtime.check_number(cfg, "guidance")
+    runtime.check_number(cfg, "guidance", optional=True)
     runtime.check_number(cfg, "strength", above=0, most=1)
     runtime.check_device(cfg.device)
 

@@ -7,18 +7,22 @@ import torch
 from omegaconf import DictConfig, ListConfig
 
 
-def check_whole(cfg: Mapping[str, Any], *names: str, least: int = 1) -> None:
-    """Raises ValueError for a key that is neither null nor a whole number of at least `least`."""
+def check_whole(cfg: Mapping[str, Any], *names: str, least: int = 1, optional: bool = False) -> None:
+    """Raises ValueError for a key that is no whole number of at least `least`, nor null where that is an option."""
     for name in names:
         value = cfg[name]
-        if value is not None and (type(value) is not int or value < least):
+        if value is None and optional:
+            continue
+        if type(value) is not int or value < least:
             raise ValueError(f"{name} must be a whole number from {least}, not {value!r}.")
 
 
-def check_number(cfg: Mapping[str, Any], name: str, above: float | None = None, most: float | None = None) -> None:
-    """Raises ValueError for a key that is neither null nor a number in (above, most]."""
+def check_number(
+    cfg: Mapping[str, Any], name: str, above: float | None = None, most: float | None = None, *, optional: bool = False
+) -> None:
+    """Raises ValueError for a key that is no number in (above, most], nor null where that is an option."""
     value: Any = cfg[name]
-    if value is None:
+    if value is None and optional:
         return
     fits = type(value) in {int, float} and (above is None or value > above) and (most is None or value <= most)
     if not fits:

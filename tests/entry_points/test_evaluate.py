@@ -46,6 +46,7 @@ def test_several_guidances_and_steps_are_a_table_a_sheet_and_plots(command, cach
     ("argument", "sentence"),
     [
         ("num_images=3", "num_images must be a whole number from 4, not 3."),
+        ("num_images=null", "num_images must be a whole number from 4, not None."),
         ("compare=none.json", "compare must be a metrics.json of ldc.evaluate, not 'none.json'."),
         ("student=./none", "student must be an existing folder or a hub id"),
         ("steps=0", "steps must be a whole number from 1, not 0."),
