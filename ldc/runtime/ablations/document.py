@@ -65,7 +65,8 @@ def _how(found: Mapping[str, Any]) -> str:
         f"{over}. In brackets: 95 % intervals, resampled over the {found['num_images']} prompts "
         f"({found['replicates']} replicates) and widened by the seeds' deviation (Student's t). All rows draw the same "
         "prompts from the same noise, so differences are paired; a verdict is yes or no where the difference's "
-        "interval leaves out 0, whatever its size. KID (lower is better) over all pairs of different prompts, on "
+        "interval leaves out 0, whatever its size; of many such verdicts a few come by chance. "
+        "KID (lower is better) over all pairs of different prompts, on "
         f"{stamp.get('extractor', 'no')} features; fidelity: the nearest real drawing of the style shows the prompt's "
         f"concept. Prompts {stamp.get('prompts_hash', '-')}, real images {stamp.get('real_hash', '-')}; {about}."
     )
