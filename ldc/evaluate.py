@@ -1,7 +1,5 @@
 """`python -m ldc.evaluate student=FOLDER`: measures one model; every figure is stamped."""
 
-import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,8 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     """
     from ldc.runtime import measuring  # noqa: PLC0415 - a wrong key is answered before the libraries load
 
-    _check(cfg)
-    other = _read(cfg.compare)
-    runtime.data_source(cfg.data).check()
-    runtime.check_device(cfg.device)
+    measuring.check_settings(cfg)
+    other = measuring.read_measurement(cfg.compare)
     found = runtime.find_model(cfg.student)
     settings = measuring.samplings(cfg, found)
     if cfg.dry_run:
@@ -36,30 +32,9 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     metrics = rows[0]["metrics"]
     summary: dict[str, Any] = {"student": cfg.student, **settings[0], "metrics": metrics, "stamp": stamp}
     if other is not None:
-        before = other["metrics"]
-        summary["difference"] = {name: value - before[name] for name, value in metrics.items() if name in before}
+        summary["difference"] = measuring.difference(metrics, other["metrics"])
     measuring.write_one(rows[0], summary, out)
     return {**summary, "out": str(out)}
-
-
-def _check(cfg: DictConfig) -> None:
-    runtime.check_each(cfg, "steps", partial(runtime.check_whole, optional=True))
-    runtime.check_each(cfg, "guidance", partial(runtime.check_number, optional=True))
-    runtime.check_whole(cfg, "batch_size")
-    runtime.check_whole(cfg, "num_images", least=4)
-    runtime.check_whole(cfg, "seed", least=0)
-
-
-def _read(path: str | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
-    try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"compare must be a metrics.json of ldc.evaluate, not {path!r}.") from error
-    if not {"metrics", "stamp"} <= content.keys():
-        raise ValueError(f"compare must be a metrics.json with metrics and stamp, not {path!r}.")
-    return content
 
 
 if __name__ == "__main__":

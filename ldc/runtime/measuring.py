@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from ldc.evaluation.curves import Point, save_curves
 from ldc.evaluation.pictures import comparison, grid
 from ldc.evaluation.tables import markdown_table
 from ldc.models.generate import checked_guidance, embed
-from ldc.runtime.checks import listed
+from ldc.runtime.checks import check_device, check_each, check_number, check_whole, listed
 from ldc.runtime.evaluation import default_steps, evaluation_set, expected_stamp, feature_cache
 from ldc.runtime.models import Found
+from ldc.runtime.sources import data_source
 
 Sampling = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -28,6 +30,39 @@ _FIDELITY = {
     "fidelity_top1_held_out": "held-out cells",
 }
 _SHEET_COLUMNS, _SHEET_IMAGES = 8, 64
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Raises ValueError for a setting outside its range, data that are not there or a device that is missing."""
+    check_each(cfg, "steps", partial(check_whole, optional=True))
+    check_each(cfg, "guidance", partial(check_number, optional=True))
+    check_whole(cfg, "batch_size")
+    check_whole(cfg, "num_images", least=4)
+    check_whole(cfg, "seed", least=0)
+    data_source(cfg.data).check()
+    check_device(cfg.device)
+
+
+def read_measurement(path: str | None) -> dict[str, Any] | None:
+    """Returns an earlier metrics.json, None where none is named.
+
+    Raises:
+        ValueError: the file is not one.
+    """
+    if path is None:
+        return None
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"compare must be a metrics.json of ldc.evaluate, not {path!r}.") from error
+    if not {"metrics", "stamp"} <= content.keys():
+        raise ValueError(f"compare must be a metrics.json with metrics and stamp, not {path!r}.")
+    return content
+
+
+def difference(metrics: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """Returns what each figure has gained over the same one of an earlier measurement."""
+    return {name: value - before[name] for name, value in metrics.items() if name in before}
 
 
 def samplings(cfg: DictConfig, found: Found) -> list[Sampling]:
