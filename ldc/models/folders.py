@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ldc.models.latent_diffusion import Guidance, LatentDiffusion, check_parts, freeze
+from ldc.models.latent_diffusion import Guidance, LatentDiffusion, check_configs, check_parts, freeze
 
 _PARTS = ("unet", "vae", "text_encoder")
 _JSON = ["model_index.json", "scheduler/*", "tokenizer/*", *(f"{part}/*.json" for part in _PARTS)]
@@ -98,26 +98,27 @@ def check_folder(folder: Path, subject: str) -> dict[str, Any]:
     """Checks that all parts and weight files are there, without loading them; returns the scheduler's config.
 
     Raises:
-        ValueError: the folder lacks a part or its weights, or its U-Net takes more than text.
+        ValueError: the folder lacks a part or its weights, its U-Net takes more than text, or by their configs the
+            parts do not belong together.
     """
+    configs = {}
     check_conditions(read_config(folder, "unet", subject), subject)
     for part in _PARTS:
-        read_config(folder, part, subject)
+        configs[part] = read_config(folder, part, subject)
         if not any(path.suffix in _WEIGHTS for path in (folder / part).iterdir()):
             raise ValueError(f"{subject} must have weights, but {folder / part} has no .safetensors or .bin file.")
+    check_configs(configs["unet"], configs["vae"], configs["text_encoder"], subject)
     return read_config(folder, "scheduler", subject, "scheduler_config.json")
 
 
 def _load(kind: Any, folder: Path, part: str, subject: str, **options: Any) -> Any:
-    model, info = kind.from_pretrained(
-        folder,
-        subfolder=part,
-        variant=variant_of(folder / part),
-        output_loading_info=True,
-        local_files_only=True,
-        **options,
-    )
-    # Mismatched shapes raise in the libraries; missing tensors would only be warned of and stay uninitialised.
+    options = {"variant": variant_of(folder / part), "output_loading_info": True, "local_files_only": True, **options}
+    try:
+        model, info = kind.from_pretrained(folder, subfolder=part, **options)
+    except (ValueError, RuntimeError) as error:  # how the libraries refuse tensors of other shapes, among others
+        reason = str(error).splitlines()[0].partition(". If you want")[0].rstrip(".")
+        raise ValueError(f"{subject} must have the {part} of its config, but in {folder}: {reason}.") from error
+    # Missing tensors would only be warned of and stay uninitialised.
     missing = sorted(info["missing_keys"])
     if missing:
         raise ValueError(

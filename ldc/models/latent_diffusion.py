@@ -3,7 +3,7 @@
 Legend: B batch, L tokens, D text width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,10 +66,21 @@ def check_parts(parts: LatentDiffusion, subject: str) -> None:
     Raises:
         ValueError: they disagree in latent channels or text width.
     """
-    latents, outputs = parts.vae.config.latent_channels, parts.unet.config.out_channels
+    check_configs(parts.unet.config, parts.vae.config, parts.text_encoder.config.to_dict(), subject)
+
+
+def check_configs(
+    unet: Mapping[str, Any], vae: Mapping[str, Any], text_encoder: Mapping[str, Any], subject: str
+) -> None:
+    """Checks by their configs, where keys left out have the libraries' defaults, that three parts belong together.
+
+    Raises:
+        ValueError: they disagree in latent channels or text width.
+    """
+    latents, outputs = vae.get("latent_channels", 4), unet.get("out_channels", 4)
     if outputs != latents:
         raise ValueError(f"{subject} must have a U-Net for the {latents} latent channels of its VAE, not {outputs}.")
-    width, hidden = _text_width(parts.unet), parts.text_encoder.config.hidden_size
+    width, hidden = _text_width(unet), text_encoder.get("hidden_size", 512)
     if width != hidden:
         raise ValueError(f"{subject} must have a U-Net for the text width {hidden} of its text encoder, not {width}.")
 
@@ -85,11 +96,11 @@ def check_compatible(teacher: Any, student: Any) -> None:
         wanted, found = teacher.config[name], student.config[name]
         if wanted != found:
             raise ValueError(f"student must have the teacher's {wanted} latent channels ({name}), not {found}.")
-    wanted, found = _text_width(teacher), _text_width(student)
+    wanted, found = _text_width(teacher.config), _text_width(student.config)
     if wanted != found:
         raise ValueError(f"student must have the teacher's text width {wanted}, not {found}.")
 
 
-def _text_width(unet: Any) -> int:
-    width = unet.config.encoder_hid_dim or unet.config.cross_attention_dim
+def _text_width(unet: Mapping[str, Any]) -> int:
+    width = unet.get("encoder_hid_dim") or unet.get("cross_attention_dim", 1280)
     return width if isinstance(width, int) else width[0]

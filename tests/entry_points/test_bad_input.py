@@ -25,9 +25,13 @@ def teacher_copy(folder, part=None, **changes):
     """A copy of the embedded teacher with another config of one part, and no weights that fit it."""
     shutil.copytree(EMOJI_LDM, folder)
     if part is not None:
-        config = json.loads((folder / part / "config.json").read_text())
-        (folder / part / "config.json").write_text(json.dumps(config | changes))
+        change_config(folder, part, **changes)
     return folder
+
+
+def change_config(folder, part, **changes):
+    config = json.loads((folder / part / "config.json").read_text())
+    (folder / part / "config.json").write_text(json.dumps(config | changes))
 
 
 def test_an_unknown_variant_is_refused(refused):
@@ -79,9 +83,26 @@ def test_a_teacher_with_added_conditions_is_refused(refused_train, arguments):
 )
 def test_a_teacher_that_disagrees_with_the_student_is_refused(refused_train, tmp_path, changes, rule):
     other = teacher_copy(tmp_path / "other", "unet", **changes)
+    change_config(other, "vae", latent_channels=changes.get("out_channels", 8))  # its own parts belong together
+    change_config(other, "text_encoder", hidden_size=changes.get("cross_attention_dim", 128))
     said = refused_train("+teacher@stages.few_step.teacher=custom", f"stages.few_step.teacher.path_or_id={other}")
     assert rule in said
     assert f"not {changes.popitem()[1]}." in said
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "sentence"),
+    [
+        ("vae", {"latent_channels": 4}, "teacher must have a U-Net for the 4 latent channels of its VAE, not 8."),
+        (
+            "unet",
+            {"cross_attention_dim": 96},
+            "teacher must have a U-Net for the text width 128 of its text encoder, not 96.",
+        ),
+    ],
+)
+def test_a_teacher_whose_parts_disagree_is_refused_before_any_work(refused_train, tmp_path, part, changes, sentence):
+    assert refused_train(f"teacher={teacher_copy(tmp_path / 'teacher', part, **changes)}") == sentence
 
 
 def test_a_resume_path_that_does_not_exist_is_refused(refused_train):

@@ -181,3 +181,14 @@ def test_a_student_whose_weights_lack_tensors_is_refused(toy_parts, teacher_fold
     (folder / "unet" / "config.json").write_text(json.dumps(config | {"time_cond_proj_dim": 32}))
     with pytest.raises(ValueError, match=r"lacks 1, first 'time_embedding.cond_proj.weight'"):
         load_student(folder)
+
+
+def test_weights_of_other_shapes_than_the_configs_are_refused_in_one_sentence(toy_parts, teacher_folder, tmp_path):
+    folder = save_student(tmp_path, toy_parts.unet, Plan(), load_student(teacher_folder))
+    path = folder / "unet" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"block_out_channels": [2 * n for n in config["block_out_channels"]]}))
+    with pytest.raises(ValueError, match=r"^student must have the unet of its config, but in ") as caught:
+        load_student(folder)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "low_cpu_mem_usage" not in str(caught.value)
