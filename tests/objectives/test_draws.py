@@ -64,10 +64,12 @@ def test_losses_never_wait_for_the_gpu(objective, teacher, tiny_nets):
     batch = batch._replace(**{name: getattr(batch, name).cuda() for name in ("latents", "text", "empty_text")})
     objective(networks, batch)["total"].backward()  # what is made once may wait
     torch.cuda.set_sync_debug_mode("error")
-    try:
-        objective(networks, batch)["total"].backward()
+    try:  # a wait for the GPU raises
+        total = objective(networks, batch)["total"]
+        total.backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert total.isfinite()
 
 
 def test_a_fixed_w_is_the_same_for_every_sample(tiny_nets):
