@@ -3,7 +3,6 @@
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -11,45 +10,37 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ldc.profiling import available_memory_gb, params, peak_memory_gb, spread
 from ldc.profiling.machine import GB
 from ldc.runtime.benchmarks.cache import random_cache
-from ldc.runtime.benchmarks.cases import Case, build_case
+from ldc.runtime.benchmarks.cases import Case
 from ldc.runtime.benchmarks.fitted import How, fit_steps
-from ldc.runtime.benchmarks.scaling import materialised, scaled
+from ldc.runtime.benchmarks.scaling import scaled
+from ldc.runtime.benchmarks.sized import SizedBenchmark, networks
 
 log = logging.getLogger(__name__)
 _SAMPLES = 16  # in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
-class FullSize:
+class FullSize(SizedBenchmark):
     """conf/benchmark/full_size.yaml says what each setting means."""
 
-    architecture: str
-    scale: int
-    methods: Mapping[str, Any]
-    how: Mapping[str, Any]
-    warmup: int
-    steps: int
     batch_size: int
     memory_limit_gb: float
     own_process: bool
-    seed: int
 
     name = "full_size"
 
     def check(self, *, dry_run: bool) -> None:
         """Raises ValueError for settings that cannot be, and where the machine's memory cannot hold the weights."""
         scaled(self.architecture, self.scale)
-        self._how()
+        self.how_of(self.batch_size)
         free = None if dry_run else available_memory_gb()
         if free is None:
             return
         for name in self.methods:
-            needed = state_gb(self._case(name), self._how())
+            needed = state_gb(self.case(name), self.how_of(self.batch_size))
             if needed > free:
                 raise ValueError(
                     f"memory must hold {needed:.1f} GiB of weights, gradients and optimizer state for {name}, but "
@@ -58,8 +49,11 @@ class FullSize:
 
     def describe(self) -> dict[str, Any]:
         """Returns sizes, TFLOP of a step and the memory that is known without running."""
-        cases = {name: self._case(name) for name in self.methods}
-        return {name: {**case.describe(), "state_gb": state_gb(case, self._how())} for name, case in cases.items()}
+        cases = {name: self.case(name) for name in self.methods}
+        return {
+            name: {**case.describe(), "state_gb": state_gb(case, self.how_of(self.batch_size))}
+            for name, case in cases.items()
+        }
 
     def run(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - nothing is kept but the figures
         """Returns the description, and a row for each method, measured in a process of its own."""
@@ -68,7 +62,7 @@ class FullSize:
 
     def measure(self, name: str) -> dict[str, Any]:
         """Returns the figures of one method; the peak is that of the process that this is called in."""
-        case, how = self._case(name), self._how()
+        case, how = self.case(name), self.how_of(self.batch_size)
         log.info("%s: building networks of %.1f GiB of state.", name, state_gb(case, how))
         with tempfile.TemporaryDirectory() as scratch:
             cache = random_cache(Path(scratch) / "cache", case.configs, _SAMPLES).folder
@@ -95,19 +89,6 @@ class FullSize:
             except BrokenProcessPool as error:
                 message = f"The process that measured {name} was ended from outside, most likely for its memory."
                 raise OSError(message) from error
-
-    def _how(self) -> How:
-        return How(**self.how, warmup=self.warmup, steps=self.steps, batch_size=self.batch_size)
-
-    def _case(self, name: str) -> Case:
-        return build_case(name, self.methods[name], scaled(self.architecture, self.scale), self.seed)
-
-
-def networks(case: Case, how: How, seed: int) -> tuple[Any, Any]:
-    """Returns student (float32) and teacher with random weights; the teacher is made in its final precision at once."""
-    torch.manual_seed(seed)
-    teacher_dtype = getattr(torch, how.teacher_dtype) if how.teacher_dtype else torch.float32
-    return materialised(case.student), materialised(case.teacher, teacher_dtype)
 
 
 def state_gb(case: Case, how: How) -> float:

@@ -3,7 +3,7 @@
 import gc
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import torch
 
 from ldc.profiling import matmul_rate, peak_memory_gb, spread
 from ldc.runtime.benchmarks.cache import random_cache
-from ldc.runtime.benchmarks.cases import Case, build_case
+from ldc.runtime.benchmarks.cases import Case
 from ldc.runtime.benchmarks.fitted import How, fit_steps
-from ldc.runtime.benchmarks.full_size import networks
 from ldc.runtime.benchmarks.scaling import scaled
+from ldc.runtime.benchmarks.sized import SizedBenchmark, networks
 
 log = logging.getLogger(__name__)
 _SAMPLES = 64  # in the cache
@@ -24,21 +24,14 @@ Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gpu:
+class Gpu(SizedBenchmark):
     """conf/benchmark/gpu.yaml says what each setting means."""
 
-    architecture: str
-    scale: int
-    methods: Mapping[str, Any]
-    how: Mapping[str, Any]
-    warmup: int
-    steps: int
     first_batch_size: int
     largest_batch_size: int
     modes: Sequence[str]
     matmul_size: int
     target: float
-    seed: int
 
     name = "gpu"
 
@@ -52,7 +45,7 @@ class Gpu:
             )
         if not self.modes or not _MODES.keys() >= set(self.modes):
             raise ValueError(f"modes must be one or both of {', '.join(_MODES)}, not {list(self.modes)}.")
-        if self._how(1).device != "cuda" or torch.cuda.is_available():
+        if self.how_of(1).device != "cuda" or torch.cuda.is_available():
             return
         message = "benchmark=gpu must run on a machine with a CUDA device, and this one has none."
         if not dry_run:
@@ -61,16 +54,16 @@ class Gpu:
 
     def describe(self) -> dict[str, Any]:
         """Returns sizes and TFLOP a sample."""
-        return {name: self._case(name).describe() for name in self.methods}
+        return {name: self.case(name).describe() for name in self.methods}
 
     def run(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - nothing is kept but the figures
         """Returns the description, the matmul rate, every batch size tried, and eager against compiled at the best."""
-        device = self._how(1).device
+        device = self.how_of(1).device
         rate = matmul_rate(device, size=self.matmul_size)
         log.info("A %s matmul runs at %.0f TFLOP/s in bfloat16.", device, rate / 1e12)
         rows, tried = [], {}
         for name in self.methods:
-            case = self._case(name)
+            case = self.case(name)
             with tempfile.TemporaryDirectory() as scratch:
                 cache = random_cache(Path(scratch) / "cache", case.configs, _SAMPLES).folder
                 found, tried[name] = self._best(case, cache, Path(scratch), rate)
@@ -82,7 +75,7 @@ class Gpu:
         first, *others = self.modes
 
         def measure(batch_size: int, mode: str = first) -> Figures:
-            how = replace(self._how(batch_size), compile=_MODES[mode])
+            how = replace(self.how_of(batch_size), compile=_MODES[mode])
             return self._figures(case, how, cache, scratch / f"fit-{batch_size}-{mode}", rate)
 
         tried = doubled(measure, self.first_batch_size, self.largest_batch_size)
@@ -112,12 +105,6 @@ class Gpu:
         }
         log.info("%(method)s, %(mode)s, batch %(batch_size)d: %(samples_per_second).2f samples/s", figures)
         return figures
-
-    def _how(self, batch_size: int) -> How:
-        return How(**self.how, warmup=self.warmup, steps=self.steps, batch_size=batch_size)
-
-    def _case(self, name: str) -> Case:
-        return build_case(name, self.methods[name], scaled(self.architecture, self.scale), self.seed)
 
 
 def doubled(measure: Callable[[int], Figures], first: int, largest: int) -> list[Figures]:

@@ -10,6 +10,7 @@ Legend: B batch, C latent channels, H x W latent size, S pixel size, L tokens, D
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from ldc.objectives import BlockDistillation, ConsistencyDistillation, Draws
 from ldc.runtime.benchmarks.fitted import GRADIENT_CLIP, LEARNING_RATE
 
 
-class ReferenceStep:
+class ReferenceStep(ABC):
     """What both scripts do in a step; subclasses say what the losses are and which average is moved.
 
     Args:
@@ -45,13 +46,13 @@ class ReferenceStep:
         self.decay = decay
         self.average = copy.deepcopy(student).eval().requires_grad_(requires_grad=False)
 
+    @abstractmethod
     def losses(self, latents: Tensor, text: Tensor, draws: Draws) -> Mapping[str, Tensor]:
         """Returns total and its terms for latents (B, C, H, W) and text states (B, L, D)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, latents: Tensor) -> Draws:
         """Returns the draws of a step."""
-        raise NotImplementedError
 
     def step(self, pixels: Tensor, tokens: Tensor) -> dict[str, float]:
         """Takes one optimizer step on pixels (B, 3, S, S) and token numbers (B, L); returns what is logged."""

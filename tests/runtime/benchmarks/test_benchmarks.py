@@ -114,13 +114,13 @@ def test_the_best_batch_is_one_of_those_tried(benchmark, tmp_path):
 
 def test_no_networks_of_an_earlier_measurement_are_in_memory_beside_the_next(benchmark, tmp_path):
     bench = gpu_on_cpu(benchmark, "modes=[eager]", "largest_batch_size=1")
-    case = bench._case("kd")
+    case = bench.case("kd")
     cache = random_cache(tmp_path / "cache", case.configs, 4).folder
     gc.collect()
     gc.disable()  # what is freed is freed by the benchmark, not by chance
     try:
         for name in ("one", "two"):
-            bench._figures(case, bench._how(1), cache, tmp_path / name, rate=1.0)
+            bench._figures(case, bench.how_of(1), cache, tmp_path / name, rate=1.0)
         left = [thing for thing in gc.get_objects() if issubclass(type(thing), DistillationModule)]
     finally:
         gc.enable()
