@@ -6,7 +6,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-HOW_AND_WHERE = frozenset({"trainer", "logger", "loader", "grids", "checkpoint", "paths", "hydra", "reference"})
+HOW_AND_WHERE = frozenset(
+    {"trainer", "micro_batch_size", "logger", "loader", "grids", "checkpoint", "paths", "hydra", "reference"}
+)
 COMMAND = frozenset({"run", "fresh", "reuse", "resume", "stage", "dry_run", "debug"})
 
 

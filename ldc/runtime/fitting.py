@@ -13,6 +13,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
 from torch.optim import SGD
 
+from ldc.runtime.batching import Shares, shares, world_size
 from ldc.runtime.chain import Context
 from ldc.training import DistillationModule, FitResult, SampleGrids, WeightAverage, fit, loggers
 
@@ -28,10 +29,10 @@ class Fitting:
     schedule: DictConfig
     max_steps: int
     batch_size: int
-    accumulate: int
     gradient_clip: float | None
     averaging: float | None
     seed: int
+    micro_batch_size: int | None = None
     loader: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     trainer: Mapping[str, Any] = field(default_factory=dict)
@@ -39,14 +40,19 @@ class Fitting:
 
     def check_settings(self, cfg: DictConfig) -> None:
         """Raises ValueError for settings that cannot be, and for a checkpoint that is not there."""
-        for name in ("max_steps", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, not {self.max_steps}.")
+        _ = self.shares
         if cfg.resume and not Path(cfg.resume).is_file():
             raise ValueError(f"resume must be a checkpoint file, but {cfg.resume!r} does not exist.")
         if cfg.resume and cfg.stage is None:
             raise ValueError("resume must come with stage=NAME, the stage whose checkpoint it is.")
         self._schedule()(SGD([torch.zeros(1)], lr=1.0))  # a warm-up that is too long is refused here
+
+    @property
+    def shares(self) -> Shares:
+        """How the batch of a step is divided among devices and micro-batches."""
+        return shares(self.batch_size, self.micro_batch_size, world_size(self.trainer))
 
     @property
     def num_workers(self) -> int:
@@ -77,7 +83,7 @@ class Fitting:
             data,
             folder=context.folder,
             max_steps=self.max_steps,
-            accumulate_grad_batches=self.accumulate,
+            accumulate_grad_batches=self.shares.accumulate,
             gradient_clip_val=self.gradient_clip,
             checkpoint_every_n_steps=self.checkpoint["every"],
             average=average,

@@ -15,6 +15,7 @@ SILENCED = (
     # The module moves and encodes batches, the data module reads them.
     r".*overridden `(on_after_batch_transfer|transfer_batch_to_device)` in `LightningModule`.*",
     r".*GPU available but not used.*",  # the accelerator is a choice
+    r".*`srun` command is available on your system but is not used.*",  # a login node, or torchrun
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning with torch >= 2.13
     r".*Precision 16-mixed is not supported by the model summary.*",  # there is none
 )

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ldc import randomness
 from ldc.data.batch import LatentBatch
+from ldc.data.module import StreamDataModule
 from ldc.data.order import StreamBatchSampler
 from ldc.objectives import Draws, Networks
 from ldc.training import DistillationModule, adamw
@@ -56,6 +57,8 @@ class ToyObjective(nn.Module):
 class Latents(Dataset):
     """Sample i is a constant image of noise; position p holds sample p % SIZE, or NaN at `bad`."""
 
+    size = SIZE
+
     def __init__(self, bad: int | None = None):
         self.bad = bad
 
@@ -94,6 +97,18 @@ class ToyData(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.consumed = state_dict["consumed"]
+
+
+class ToyStream(StreamDataModule):
+    """The project's stream over the same samples: sized by the trainer, and going on anywhere."""
+
+    def loader(self, consumed: int, finished: int, num_batches: int) -> DataLoader:
+        return self._sampled(Latents(), collate, consumed, finished, num_batches)
+
+
+@pytest.fixture
+def toy_stream() -> type[ToyStream]:
+    return ToyStream
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def _like(stage: Stage) -> Pace:
 def _work(stage: Stage) -> float:
     """Returns the amount to which a stage's time is about proportional."""
     if "max_steps" in stage.config:
-        return stage.config.max_steps * stage.config.get("accumulate", 1)
+        return stage.config.max_steps
     if "settings" in stage.config:
         return sum(setting["steps"] for setting in stage.config.settings.values()) * stage.config.num_images
     return 1

@@ -82,7 +82,7 @@ def _facts(job: Job, artifact: Artifact | None, setting: str) -> dict[str, Any]:
     table = artifact.metrics["table"] if artifact is not None else []
     (row,) = (row for row in table if row["model"] == setting)
     fits = {stage.name: stage.config for stage in job.stages if "max_steps" in stage.config}
-    trained = {name: fit["max_steps"] * fit["batch_size"] * fit["accumulate"] for name, fit in fits.items()}
+    trained = {name: fit["max_steps"] * fit["batch_size"] for name, fit in fits.items()}
     return {"steps": job.measure[setting]["steps"], **{key: row[key] for key in FACTS}, "samples": trained}
 
 

@@ -60,7 +60,7 @@ class Autoencoder(Fitting):
             latent_channels=vae.config.latent_channels, downscale=downscale(self.architecture), seed=self.seed
         )
         cache = self.loader["cache"]
-        reading = {"batch_size": self.batch_size, "seed": self.seed, "num_workers": self.num_workers}
+        reading = {"batch_size": self.shares.micro_batch_size, "seed": self.seed, "num_workers": self.num_workers}
         pixels = pixel_reader(self.data, {"flip": self.flip}, cache, **reading)
         result = self.fit(context, self.module(objective, student, encode=unchanged), pixels)
         if not is_rank_zero():
@@ -80,8 +80,9 @@ class Autoencoder(Fitting):
 
     def _images(self, samples: ShardedSamples) -> Iterator[Tensor]:
         """Yields all images in order, (B, 3, S, S)."""
-        for start in range(0, len(samples), self.batch_size):
-            numbers = range(start, min(start + self.batch_size, len(samples)))
+        size = self.shares.micro_batch_size
+        for start in range(0, len(samples), size):
+            numbers = range(start, min(start + size, len(samples)))
             images = [decode(samples.sample(number)["image"]) for number in numbers]
             yield torch.stack([to_pixels(image, self.data.size) for image in images])
 

@@ -86,7 +86,7 @@ class Denoiser(Fitting):
         module = self.module(objective, student, optimizer=self._optimizer(student), encode=unchanged)
         data = LatentDataModule(
             encoded.folder,
-            self.batch_size,
+            self.shares.micro_batch_size,
             self.seed,
             caption_dropout=self.caption_dropout,
             num_workers=self.num_workers,

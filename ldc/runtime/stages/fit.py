@@ -159,7 +159,8 @@ class Fit(Fitting):
 
     def _data(self, context: Context, teacher: LatentDiffusion) -> tuple[StreamDataModule, OnlineEncoder | None]:
         """Returns the data module, and what encodes its batches where they are not fully cached."""
-        reading = {name: getattr(self, name) for name in ("batch_size", "seed", "caption_dropout", "num_workers")}
+        reading = {name: getattr(self, name) for name in ("seed", "caption_dropout", "num_workers")}
+        reading["batch_size"] = self.shares.micro_batch_size
         if self.encoded is None:
             data = pixel_reader(self.data, self.online, self.loader["cache"], **reading)
             return data, OnlineEncoder(teacher, self.seed)

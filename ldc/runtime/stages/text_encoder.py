@@ -65,7 +65,7 @@ class TextEncoder(Fitting):
             texts.training,
             tokenizer,
             unpack_reference(find_reference(self.reference), cache_folder(self.loader["cache"])),
-            self.batch_size,
+            self.shares.micro_batch_size,
             self.seed,
             num_words=self.num_words,
             num_held_out=self.num_held_out,

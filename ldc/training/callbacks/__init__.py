@@ -1,5 +1,6 @@
 """What a fit does beside its steps."""
 
+from ldc.training.callbacks.accumulation import Accumulation
 from ldc.training.callbacks.averaging import WeightAverage
 from ldc.training.callbacks.checkpoint import Checkpoints, Interrupted
 from ldc.training.callbacks.finite import FiniteCheck, NonFiniteError
@@ -8,6 +9,7 @@ from ldc.training.callbacks.progress import Progress
 from ldc.training.callbacks.step_times import StepTimes
 
 __all__ = [
+    "Accumulation",
     "Checkpoints",
     "FiniteCheck",
     "Interrupted",
