@@ -76,6 +76,6 @@ def num_devices(devices: Any, accelerator: str) -> int:
 
 
 def _slurm_tasks() -> str | None:
-    """Returns srun's number of tasks; None outside its tasks and in an interactive shell, where Lightning starts them."""
+    """Returns srun's number of tasks; None outside its tasks, and in an interactive shell, as Lightning has it."""
     inside = "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in {None, "bash", "interactive"}
     return os.environ["SLURM_NTASKS"] if inside and "SLURM_STEP_ID" in os.environ else None
