@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers import Logger
 
-from ldc.training.callbacks import Accumulation, Checkpoints, FiniteCheck, Progress, WeightAverage
+from ldc.training.callbacks import Accumulation, Checkpoints, FiniteCheck, NetworkSeed, Progress, WeightAverage
 from ldc.training.callbacks.checkpoint import LAST
 from ldc.training.checkpoint_io import StreamedCheckpointIO
 from ldc.training.csv_log import FILE as CSV_FILE
@@ -85,7 +85,8 @@ def fit(
     checkpoint = find_checkpoint(folder, resume)
     checkpoints = Checkpoints(folder, checkpoint_every_n_steps, keep_every_n_steps)
     # The average moves before the grids draw from it, and the checkpoint comes last.
-    wanted = [Accumulation(), average, FiniteCheck(), *callbacks, Progress() if progress else None, checkpoints]
+    bar = Progress() if progress else None
+    wanted = [Accumulation(), NetworkSeed(), average, FiniteCheck(), *callbacks, bar, checkpoints]
     with quiet_lightning():
         trainer = Trainer(
             **FIXED,

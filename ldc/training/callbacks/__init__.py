@@ -5,6 +5,7 @@ from ldc.training.callbacks.averaging import WeightAverage
 from ldc.training.callbacks.checkpoint import Checkpoints, Interrupted
 from ldc.training.callbacks.finite import FiniteCheck, NonFiniteError
 from ldc.training.callbacks.grids import SampleGrids
+from ldc.training.callbacks.network_seed import NetworkSeed
 from ldc.training.callbacks.progress import Progress
 from ldc.training.callbacks.step_times import StepTimes
 
@@ -13,6 +14,7 @@ __all__ = [
     "Checkpoints",
     "FiniteCheck",
     "Interrupted",
+    "NetworkSeed",
     "NonFiniteError",
     "Progress",
     "SampleGrids",
