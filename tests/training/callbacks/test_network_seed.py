@@ -40,7 +40,7 @@ def test_each_step_draws_numbers_of_its_own(train):
     masks = []
 
     class Masks(NetworkSeed):
-        def on_before_backward(self, trainer, module, loss):
+        def on_before_backward(self, *_):
             masks.append(torch.rand(8))
 
     train("masks", steps=2, callbacks=[Masks()])
