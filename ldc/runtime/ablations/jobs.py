@@ -7,18 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ldc.artifacts import Artifact, find
 from ldc.evaluation.verdicts import expectations
-from ldc.runtime.arguments import legalise
 from ldc.runtime.chain import Stage, identities, unchecked
 from ldc.runtime.checks import listed
-from ldc.runtime.paths import CONF
+from ldc.runtime.composing import train_config
 from ldc.runtime.run import Run, prepare
-from ldc.runtime.signatures import check_signatures
 
 EVALUATE = "evaluate"
 
@@ -44,14 +40,7 @@ class Job:
         Raises:
             ValueError: a setting is none of what it is meant for.
         """
-        arguments = legalise(self.overrides, CONF)
-        if GlobalHydra.instance().is_initialized():
-            cfg = compose("train", overrides=arguments)
-        else:
-            with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-                cfg = compose("train", overrides=arguments)
-        check_signatures(cfg)
-        return cfg
+        return train_config(self.overrides)
 
     @cached_property
     def run(self) -> Run:
