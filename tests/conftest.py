@@ -1,5 +1,6 @@
 """Every test runs on one thread and offline; tests that lack their machine are skipped, and the last line says so."""
 
+import json
 import os
 import shutil
 
@@ -36,3 +37,28 @@ def pytest_terminal_summary(terminalreporter, config):
     if counts:
         parts = [f"{count} {marker} tests (no {NEEDS[marker][0]})" for marker, count in counts.items()]
         terminalreporter.write_line(f"not run: {', '.join(parts)}")
+
+
+@pytest.fixture
+def wandb_summary():
+    """`wandb_summary(run_folder)`: what an offline W&B run there would upload as its summary."""
+
+    def read(run_folder):
+        from wandb.proto.wandb_internal_pb2 import Record  # noqa: PLC0415 - few tests need it
+
+        [path] = run_folder.glob("wandb/offline-run-*/run-*.wandb")
+        content, at, parts, summary = path.read_bytes(), 7, [], {}  # a LevelDB log behind a header of 7 bytes
+        while at < len(content):
+            if (left := 32768 - at % 32768) < 7:  # what is left of a block is filled up
+                at += left
+                continue
+            size, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+            parts.append(content[at + 7 : at + 7 + size])
+            at += 7 + size
+            if kind in {1, 4}:  # a whole record, or the last part of one
+                updates = Record.FromString(b"".join(parts)).summary.update
+                summary |= {tuple(item.nested_key) or (item.key,): json.loads(item.value_json) for item in updates}
+                parts = []
+        return {key[0]: value for key, value in summary.items() if len(key) == 1}
+
+    return read

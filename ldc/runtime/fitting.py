@@ -77,7 +77,7 @@ class Fitting:
         average = WeightAverage(self.averaging) if self.averaging is not None else None
         for callback in grids:
             callback.average = average
-        run_name = f"{context.cfg.name}-{context.name}"
+        run_name = f"{context.cfg.name}-{context.folder.parent.name}"
         return fit(
             module,
             data,

@@ -60,7 +60,22 @@ class Run:
             summary["metric"] = self._metric(self.cfg.metric)
         if is_rank_zero():
             (self.folder / "summary.json").write_text(json.dumps(summary, indent=2, default=str))
+            self._track()
         return summary
+
+    def _track(self) -> None:
+        """Gives W&B the stages' figures as `<stage>/<metric>`: `metric=STAGE.METRIC` is a sweep file's STAGE/METRIC."""
+        if "wandb" not in self.cfg.logger.names:
+            return
+        from ldc.training.loggers import finish_wandb  # noqa: PLC0415 - a wrong key is answered before libraries load
+
+        figures = {
+            f"{stage}/{name}": float(value)
+            for stage, artifact in self.artifacts.items()
+            for name, value in artifact.metrics.items()
+            if type(value) in {int, float}
+        }
+        finish_wandb(self.folder, f"{self.cfg.name}-{self.folder.name}", self.cfg.logger.project, figures)
 
     def _metric(self, dotted: str) -> float:
         stage, _, name = dotted.partition(".")

@@ -2,11 +2,12 @@
 
 import netrc
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import wandb as weights_and_biases
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
@@ -17,7 +18,7 @@ WANDB_ID = "wandb-run-id"
 
 
 def loggers(names: Sequence[str], folder: Path | str, run_name: str, project: str = "ldc") -> list[Logger]:
-    """Returns the named loggers, which write below `folder`.
+    """Returns the named loggers, which write below `folder`, a stage's; W&B has one run for all stages of its run.
 
     Raises:
         ValueError: a name is none of csv, tensorboard, wandb.
@@ -26,7 +27,7 @@ def loggers(names: Sequence[str], folder: Path | str, run_name: str, project: st
     makers = {
         "csv": lambda: CSVLog(folder),
         "tensorboard": lambda: TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False),
-        "wandb": lambda: wandb(folder, run_name, project),
+        "wandb": lambda: wandb(folder.parent, run_name, project, folder.name),
     }
     for name in names:
         if name not in makers:
@@ -34,19 +35,37 @@ def loggers(names: Sequence[str], folder: Path | str, run_name: str, project: st
     return [makers[name]() for name in names]
 
 
-def wandb(folder: Path, run_name: str, project: str) -> WandbLogger:
-    """Returns a W&B logger that goes on under the same run id when the fit resumes.
+class StageInWandb(WandbLogger):
+    """Writes one stage's metrics as `<stage>/<metric>` into the W&B run that all stages of a run share."""
 
-    It is offline where neither `WANDB_MODE` nor a key says otherwise; `wandb sync` uploads such a run later.
+    LOGGER_JOIN_CHAR = "/"
+
+
+def wandb(folder: Path, run_name: str, project: str, stage: str = "") -> WandbLogger:
+    """Returns a logger of the W&B run of `folder`, a run's, which goes on under the same id when the run is resumed.
+
+    The id is `WANDB_RUN_ID`, which a sweep's agent sets, else the one that the folder keeps. It is offline where
+    neither `WANDB_MODE` nor a key says otherwise; `wandb sync` uploads such a run later.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WANDB_ID
-    run_id = path.read_text() if path.is_file() else os.urandom(4).hex()
+    known = path.read_text() if path.is_file() else os.urandom(4).hex()
+    run_id = os.environ.get("WANDB_RUN_ID") or known
     path.write_text(run_id)
+    current = weights_and_biases.run
+    if current is not None and current.id != run_id:  # of another run in this process
+        current.finish()
+        current = None
     offline = "WANDB_MODE" not in os.environ and not has_wandb_key()
-    return WandbLogger(
-        name=run_name, project=project, save_dir=folder, id=run_id, resume="allow", offline=offline, log_model=False
-    )
+    place: dict[str, Any] = {"project": project, "save_dir": folder, "offline": offline, "log_model": False}
+    return StageInWandb(name=run_name, id=run_id, resume="allow", prefix=stage, experiment=current, **place)
+
+
+def finish_wandb(folder: Path, run_name: str, project: str, figures: Mapping[str, float]) -> None:
+    """Logs a run's figures, from where a sweep's server reads its metric, and ends the W&B run of `folder`."""
+    experiment = wandb(folder, run_name, project).experiment
+    experiment.log(dict(figures))
+    experiment.finish()
 
 
 def has_wandb_key() -> bool:

@@ -4,7 +4,7 @@ from PIL import Image
 
 from ldc.training import loggers
 from ldc.training.csv_log import CSVLog, read
-from ldc.training.loggers import has_wandb_key, log_image
+from ldc.training.loggers import finish_wandb, has_wandb_key, log_image
 from ldc.training.plots import loss_curves
 
 
@@ -55,12 +55,17 @@ def test_a_key_is_found_in_the_environment_or_in_netrc(tmp_path, monkeypatch):
     assert has_wandb_key()
 
 
-@pytest.mark.integration
-def test_wandb_is_offline_without_a_key_and_keeps_its_run_id(tmp_path, monkeypatch):
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+@pytest.fixture
+def offline(monkeypatch):
+    """Neither a key nor a mode nor an agent."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    [first], [second] = (loggers(["wandb"], tmp_path, "run") for _ in range(2))
+    monkeypatch.setenv("NETRC", "/nonexistent")
+
+
+@pytest.mark.integration
+def test_wandb_is_offline_without_a_key_and_keeps_its_run_id(tmp_path, offline):
+    [first], [second] = (loggers(["wandb"], tmp_path / "distil", "run") for _ in range(2))
     assert isinstance(first, WandbLogger)
     first.log_metrics({"train/total": 1.0}, step=1)
     log_image(first, "samples", Image.new("RGB", (8, 8)), step=1)
@@ -70,3 +75,34 @@ def test_wandb_is_offline_without_a_key_and_keeps_its_run_id(tmp_path, monkeypat
     assert run.offline
     assert second.version == run.id
     assert list(tmp_path.glob("wandb/offline-run-*"))
+
+
+@pytest.mark.integration
+def test_the_stages_of_a_run_share_a_wandb_run_whose_summary_has_their_figures(tmp_path, offline, wandb_summary):
+    for stage in ("distil", "few_step"):
+        [log] = loggers(["wandb"], tmp_path / stage, "run")
+        log.log_metrics({"train/total": 1.0}, step=1)
+    finish_wandb(tmp_path, "run", "ldc", {"evaluate/distilled, 25 steps/kid": 0.5})
+
+    summary = wandb_summary(tmp_path)
+    assert (summary["distil/train/total"], summary["few_step/train/total"]) == (1.0, 1.0)
+    assert summary["evaluate/distilled, 25 steps/kid"] == 0.5
+
+
+@pytest.mark.integration
+def test_two_runs_in_one_process_are_two_wandb_runs(tmp_path, offline, wandb_summary):
+    for run in ("one", "two"):
+        [log] = loggers(["wandb"], tmp_path / run / "distil", run)
+        log.log_metrics({"train/total": 1.0 if run == "one" else 2.0}, step=1)
+    finish_wandb(tmp_path / "two", "two", "ldc", {})
+
+    assert [wandb_summary(tmp_path / run)["distil/train/total"] for run in ("one", "two")] == [1.0, 2.0]
+
+
+def test_the_wandb_run_of_a_sweeps_trial_is_the_agents(tmp_path, offline, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "trial7")
+    [log] = loggers(["wandb"], tmp_path / "distil", "run")
+    assert log.version == "trial7"
+    monkeypatch.delenv("WANDB_RUN_ID")
+    [log] = loggers(["wandb"], tmp_path / "distil", "run")
+    assert log.version == "trial7"
