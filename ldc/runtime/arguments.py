@@ -15,6 +15,8 @@ PATHS = (
     "init_image",
     "resume",
     "compare",
+    "metric",
+    "sweep",
     "document",
     "prompts_file",
     "reference",

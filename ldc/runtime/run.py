@@ -56,8 +56,9 @@ class Run:
         ]
         tables = [a.metrics["table"] for a in self.artifacts.values() if "table" in a.metrics]
         summary: dict[str, Any] = {"run": str(self.folder), "stages": stages, "table": tables[-1] if tables else []}
-        if self.cfg.get("metric"):
-            summary["metric"] = self._metric(self.cfg.metric)
+        metric = self.cfg.get("metric")
+        if metric and (self.cfg.stage is None or metric.partition(".")[0] in self.artifacts):
+            summary["metric"] = self._metric(metric)
         if is_rank_zero():
             (self.folder / "summary.json").write_text(json.dumps(summary, indent=2, default=str))
             self._track()
@@ -94,10 +95,22 @@ def prepare(cfg: DictConfig) -> Run:
     if not cfg.get("stages"):
         names = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
         raise ValueError(f"experiment must be given, as +experiment=NAME with one of {names}.")
+    if cfg.get("metric"):
+        _check_metric(cfg)
     OmegaConf.resolve(cfg)  # stages are taken out of the config, where an interpolation would lose its way
     folder = Path(cfg.paths.outputs) / cfg.name / str(cfg.run or run_name(cfg))
     log.info("Run folder: %s", folder)
     return Run(cfg, folder)
+
+
+def _check_metric(cfg: DictConfig) -> None:
+    """Refuses what is known to be no STAGE.METRIC before a sweep's trial trains for it."""
+    stage, _, name = cfg.metric.partition(".")
+    if stage not in cfg.stages:
+        raise ValueError(f"metric must be STAGE.METRIC with one of {', '.join(cfg.stages)}, not {cfg.metric!r}.")
+    labels = cfg.stages[stage].get("settings")
+    if labels is not None and name.rpartition("/")[0] not in labels:
+        raise ValueError(f"metric must be {stage}.SETTING/FIGURE with one of {list(labels)}, not {cfg.metric!r}.")
 
 
 def describe(run: Run, stages: list[Any]) -> dict[str, Any]:
