@@ -17,7 +17,8 @@ from ldc.runtime.agreement import check_teachers
 from ldc.runtime.card import FILE as CARD
 from ldc.runtime.fingerprint import relevant
 from ldc.runtime.finished import finished_elsewhere, is_whole, link, unshare
-from ldc.runtime.ranks import is_rank_zero, wait_for_artifact
+from ldc.runtime.life import wait_for_artifact
+from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.run import Run
 from ldc.runtime.versions import versions
 
@@ -110,7 +111,7 @@ class Stage:
                 self._work(context)
             return wait_for_artifact(folder, identity)
         self._begin(identity, run, folder)
-        is_new, start = not run.cfg.resume and not (folder / "last.ckpt").exists(), time.monotonic()
+        is_new, start = not run.cfg.resume and not any(folder.glob("checkpoints/step-*")), time.monotonic()
         result = self._work(context)
         facts: dict[str, Any] = {"config": relevant(self.config), "versions": versions(), **vars(result)}
         if is_new:  # a resumed fit's time is not all here

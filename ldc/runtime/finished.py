@@ -7,7 +7,8 @@ from pathlib import Path
 from ldc.artifacts import FILE, Artifact, find, link_or_copy, publish
 
 log = logging.getLogger(__name__)
-_OWN = frozenset({FILE, "stage.json", "last.ckpt"})  # written anew, or of use to an unfinished fit alone
+_CHECKPOINTS = "checkpoints"
+_OWN = frozenset({FILE, "stage.json", _CHECKPOINTS})  # written anew, or of use to an unfinished fit alone
 _RUN_WIDE = frozenset({"evaluation"})  # kinds that write into their run's `samples/` too
 
 
@@ -37,8 +38,9 @@ def link(artifact: Artifact, folder: Path) -> Artifact:
     What it names in its own folder, and its base in its own run, it names in the new ones.
     """
     for source in sorted(artifact.folder.rglob("*")):
-        target = folder / source.relative_to(artifact.folder)
-        if source.is_file() and source.name not in _OWN:
+        inside = source.relative_to(artifact.folder)
+        target = folder / inside
+        if source.is_file() and _OWN.isdisjoint(inside.parts):
             target.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(source, target)
     outputs = {name: _moved(path, artifact.folder, folder) for name, path in artifact.outputs.items()}
@@ -52,7 +54,8 @@ def unshare(folder: Path) -> None:
     Checkpoints stay. They are replaced, never written into, and a fit goes on from them.
     """
     for path in list(folder.rglob("*")):
-        if path.is_file() and path.suffix != ".ckpt" and path.lstat().st_nlink > 1:
+        shared = path.is_file() and path.lstat().st_nlink > 1
+        if shared and _CHECKPOINTS not in path.relative_to(folder).parts:
             path.unlink()
 
 

@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +15,11 @@ from torch.optim import SGD
 from ldc.runtime.batching import Shares, shares, world_size
 from ldc.runtime.chain import Context
 from ldc.training import DistillationModule, FitResult, SampleGrids, WeightAverage, fit, loggers
+from ldc.training.checkpoints import checkpoint_at
 
 _MODULE = ("gradient_checkpointing", "compile", "channels_last", "teacher_dtype")
-_TRAINER = ("precision", "accelerator", "devices", "strategy", "num_nodes", "log_every_n_steps")
+_CHECKPOINTS = ("keep_checkpoints", "keep_every_n_steps", "async_checkpoints")
+_TRAINER = ("precision", "accelerator", "devices", "strategy", "num_nodes", "log_every_n_steps", *_CHECKPOINTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,8 @@ class Fitting:
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, not {self.max_steps}.")
         _ = self.shares
-        if cfg.resume and not Path(cfg.resume).is_file():
-            raise ValueError(f"resume must be a checkpoint file, but {cfg.resume!r} does not exist.")
+        if cfg.resume and cfg.resume != "last":
+            checkpoint_at(cfg.resume)
         if cfg.resume and cfg.stage is None:
             raise ValueError("resume must come with stage=NAME, the stage whose checkpoint it is.")
         self._schedule()(SGD([torch.zeros(1)], lr=1.0))  # a warm-up that is too long is refused here

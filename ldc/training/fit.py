@@ -1,18 +1,16 @@
 """Runs a fit from plain arguments: builds the Trainer, resumes where a checkpoint is, and says what came out."""
 
-import logging
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.loggers import Logger
+from torch import nn
 
+from ldc.training import strategies
 from ldc.training.callbacks import Accumulation, Checkpoints, FiniteCheck, NetworkSeed, Progress, WeightAverage
-from ldc.training.callbacks.checkpoint import LAST
-from ldc.training.checkpoint_io import StreamedCheckpointIO
+from ldc.training.checkpoints import STATE, StreamedCheckpointIO, find_checkpoint
 from ldc.training.csv_log import FILE as CSV_FILE
 from ldc.training.module import DistillationModule
 from ldc.training.plots import loss_curves
@@ -26,7 +24,6 @@ FIXED = {
     "limit_val_batches": 0,
     "use_distributed_sampler": False,  # the data module shares the stream out among ranks
 }
-log = logging.getLogger(__name__)
 
 
 class FitResult(NamedTuple):
@@ -35,8 +32,9 @@ class FitResult(NamedTuple):
     samples_seen: int  # over all runs of this fit and all ranks
     steps: int  # optimizer steps, over all runs
     metrics: dict[str, float]  # the latest log step's `train/<name>`
-    checkpoint: Path
+    checkpoint: Path | None  # the folder of the last one, `folder/checkpoints/step-00000100`
     average: WeightAverage | None  # `with average.applied(module.bare_student):` gives the averaged weights
+    student: nn.Module | None = None  # where the student was sharded, all of it with the published weights, on rank zero
 
 
 def fit(
@@ -50,32 +48,43 @@ def fit(
     devices: int | str | list[int] = "auto",
     strategy: Any = "auto",
     num_nodes: int = 1,
+    timeout_seconds: float = strategies.TIMEOUT_SECONDS,
+    shard_teacher: bool = False,
     accumulate_grad_batches: int = 1,
     gradient_clip_val: float | None = None,
     log_every_n_steps: int = 50,
     checkpoint_every_n_steps: int = 1000,
+    keep_checkpoints: int = 2,
     keep_every_n_steps: int | None = None,
+    async_checkpoints: bool = False,
     average: WeightAverage | None = None,
     loggers: Sequence[Logger] = (),
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
     resume: Path | str | None = None,
 ) -> FitResult:
-    """Trains for `max_steps` optimizer steps in all, going on from `folder/last.ckpt` where there is one.
+    """Trains for `max_steps` optimizer steps in all, going on from `folder/checkpoints/` where it holds one.
 
     Args:
-        folder: the stage's folder: `last.ckpt`, logs and `samples/` go there.
-        accelerator: as devices, strategy and num_nodes, Lightning's; "auto" takes a GPU where there is one.
+        folder: the stage's folder: `checkpoints/`, logs and `samples/` go there.
+        accelerator: as devices and num_nodes, Lightning's; "auto" takes a GPU where there is one.
+        strategy: auto, ddp, fsdp2, deepspeed_zero1, 2 or 3, or an object of Lightning's.
+        timeout_seconds: how long a rank waits for the others before it gives up.
+        shard_teacher: divide the teacher among the ranks, too; only fsdp2 can.
         gradient_clip_val: largest norm of all gradients; None does not clip.
         log_every_n_steps: optimizer steps, at most `max_steps`.
-        keep_every_n_steps: steps whose checkpoints last, beside `last.ckpt`.
+        keep_checkpoints: number of newest checkpoints that stay.
+        keep_every_n_steps: steps whose checkpoints stay beside them; None: no others.
+        async_checkpoints: write checkpoints beside the training, from a copy in host memory.
         average: keeps a moving average of the weights for publishing.
         progress: show steps, samples per second and the time left on stderr.
-        resume: an explicit checkpoint, instead of `folder/last.ckpt`.
+        resume: None: the newest whole checkpoint, where there is one; "last": the same, and there must be one; else the
+            path of a checkpoint.
 
     Raises:
         ValueError: the precision is unknown, a checkpoint is missing, damaged or of other networks.
         NonFiniteError: a loss or a gradient is not finite.
+        SaveError: a checkpoint could not be saved, as on a full disk.
         Interrupted: the process was told to stop; the state is saved.
     """
     if precision not in PRECISIONS:
@@ -83,7 +92,10 @@ def fit(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = find_checkpoint(folder, resume)
-    checkpoints = Checkpoints(folder, checkpoint_every_n_steps, keep_every_n_steps)
+    module.average = average
+    checkpoints = Checkpoints(
+        folder, checkpoint_every_n_steps, keep_checkpoints, keep_every_n_steps, asynchronous=async_checkpoints
+    )
     # The average moves before the grids draw from it, and the checkpoint comes last.
     bar = Progress() if progress else None
     wanted = [Accumulation(), NetworkSeed(), average, FiniteCheck(), *callbacks, bar, checkpoints]
@@ -99,34 +111,23 @@ def fit(
             precision=precision,
             accelerator=accelerator,
             devices=devices,
-            strategy=strategy,
+            strategy=strategies.build(
+                strategy,
+                accelerator=accelerator,
+                devices=devices,
+                num_nodes=num_nodes,
+                precision=precision,
+                timeout_seconds=timeout_seconds,
+                shard_teacher=shard_teacher,
+            ),
             num_nodes=num_nodes,
             accumulate_grad_batches=accumulate_grad_batches,
             gradient_clip_val=gradient_clip_val,
             enable_progress_bar=progress,
         )
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint and checkpoint / STATE, weights_only=True)
     module.zero_grad(set_to_none=True)  # publishing takes a copy of the weights: at full size the memory's peak
     if trainer.is_global_zero:
         loss_curves(folder / CSV_FILE, folder / "samples" / "losses.png")
-    return FitResult(module.samples_seen, trainer.global_step, module.metrics, checkpoints.last, average)
-
-
-def find_checkpoint(folder: Path, resume: Path | str | None = None) -> Path | None:
-    """Returns the checkpoint to go on from: the explicit one, else `folder/last.ckpt`, else None.
-
-    Raises:
-        ValueError: the explicit one does not exist, or the one found is not a whole checkpoint.
-    """
-    path = folder / LAST if resume is None else Path(resume)
-    if not path.is_file():
-        if resume is None:
-            return None
-        raise ValueError(f"resume must be a checkpoint file, but {str(path)!r} does not exist.")
-    try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        log.info("going on from %s at step %d.", path, content["global_step"])
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} must be a whole checkpoint, but reading it failed: {reason}.") from error
-    return path
+    last = checkpoints.last or checkpoint
+    return FitResult(module.samples_seen, trainer.global_step, module.metrics, last, average, module.published)

@@ -106,8 +106,8 @@ def test_a_teacher_whose_parts_disagree_is_refused_before_any_work(refused_train
 
 
 def test_a_resume_path_that_does_not_exist_is_refused(refused_train):
-    said = refused_train("stage=distil", "resume=nowhere/last.ckpt")
-    assert said == "resume must be a checkpoint file, but 'nowhere/last.ckpt' does not exist."
+    said = refused_train("stage=distil", "resume=nowhere/step-00000100")
+    assert said == "resume must be null, last or a checkpoint's folder, but 'nowhere/step-00000100' does not exist."
 
 
 def test_a_stage_that_does_not_exist_is_refused(refused_train):

@@ -104,13 +104,13 @@ def test_a_run_killed_in_training_ends_in_the_same_weights(first, tmp_path, cach
         for stage in ("encode", "prune"):
             shutil.copytree(f"{first['run']}/{stage}", tmp_path / name / "lcm_bksdm" / "tiny" / stage)
     process = python(*arguments(tmp_path / "killed", cache, *longer), start=subprocess.Popen)
-    checkpoint = tmp_path / "killed" / "lcm_bksdm" / "tiny" / "distil" / "last.ckpt"
+    checkpoint = tmp_path / "killed" / "lcm_bksdm" / "tiny" / "distil" / "checkpoints" / "step-00000001"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
     assert (process.returncode, out) == (143, ""), err[-2000:]
-    assert not (checkpoint.parent / "artifact.json").exists()
+    assert not (checkpoint.parent.parent / "artifact.json").exists()
 
     for name in ("killed", "whole"):
         assert command(main, *arguments(tmp_path / name, cache, *longer)).code == 0

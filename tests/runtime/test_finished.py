@@ -17,7 +17,8 @@ def made(tmp_path):
     folder = tmp_path / "outputs" / "bksdm" / "one" / "distil"
     (folder / "unet").mkdir(parents=True)
     (folder / "unet" / "weights").write_text("weights")
-    (folder / "last.ckpt").write_text("state")
+    (folder / "checkpoints" / "step-00000002").mkdir(parents=True)
+    (folder / "checkpoints" / "step-00000002" / "state.ckpt").write_text("state")
     (tmp_path / "cache").mkdir()
     outputs = {"student": str(folder / "unet"), "encoded": str(tmp_path / "cache")}
     return artifacts.publish(Artifact(folder, "student", "abc", ["def"], metrics={"steps": 3}, outputs=outputs))
@@ -54,7 +55,7 @@ def test_files_are_linked_and_the_artifact_names_its_new_place(made, tmp_path):
     assert (folder / "unet" / "weights").samefile(made.folder / "unet" / "weights")
     assert taken.outputs == {"student": str(folder / "unet"), "encoded": str(tmp_path / "cache")}
     assert (taken.id, taken.metrics) == ("abc", {"steps": 3})
-    assert not (folder / "last.ckpt").exists()
+    assert not (folder / "checkpoints").exists()
     assert not (folder / "artifact.json").samefile(made.folder / "artifact.json")
 
 
@@ -88,9 +89,8 @@ def test_a_stage_that_is_made_anew_does_not_write_into_the_run_it_was_linked_fro
 
 
 def test_checkpoints_of_two_names_stay_when_shared_files_go(made):
-    last, kept = made.folder / "last.ckpt", made.folder / "step-000002.ckpt"
-    kept.hardlink_to(last)
+    (made.folder.parent / "backup").hardlink_to(made.folder / "checkpoints" / "step-00000002" / "state.ckpt")
     (made.folder.parent / "elsewhere").hardlink_to(made.folder / "unet" / "weights")
     unshare(made.folder)
     left = {path.name for path in made.folder.rglob("*") if path.is_file()}
-    assert left == {"artifact.json", "last.ckpt", "step-000002.ckpt"}
+    assert left == {"artifact.json", "state.ckpt"}

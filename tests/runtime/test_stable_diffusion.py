@@ -36,6 +36,7 @@ from ldc.models.architectures import Architecture
 from ldc.profiling import params
 from ldc.runtime import ASSETS
 from ldc.surgery import Plan
+from ldc.training.checkpoints import newest
 
 log = logging.getLogger(__name__)
 STUDENTS = ("prune", "distil", "few_step")
@@ -240,7 +241,7 @@ def first_weight(run, stage):
 def made_weights(run, stage):
     """The tensors that the stage ended with: those that the plan keeps of the teacher's, or those of the last step."""
     if stage != "prune":
-        state = torch.load(run.folder / stage / "last.ckpt", mmap=True, weights_only=True)["state_dict"]
+        state = torch.load(newest(run.folder / stage) / "state.ckpt", mmap=True, weights_only=True)["state_dict"]
         return {name.removeprefix("student."): value for name, value in state.items() if name.startswith("student.")}
     (path,) = (run.teacher / "unet").glob("*.safetensors")
     names = key_map(meta_unet(Teacher(str(run.teacher))), Plan.load(run.folder / stage / "plan.json"))

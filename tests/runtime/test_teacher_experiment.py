@@ -20,6 +20,7 @@ from ldc.data.builders.tokenizer import build_tokenizer
 from ldc.models import load_student
 from ldc.runtime.chain import Context
 from ldc.runtime.paths import ASSETS, CONF
+from ldc.training.checkpoints import newest
 
 pytestmark = pytest.mark.integration
 
@@ -133,7 +134,7 @@ def test_the_published_weights_are_in_half_precision(published):
 
 def test_the_published_weights_are_the_averaged_ones_of_unet_and_text_encoder(published):
     denoiser = published.parent / "denoiser"
-    average = torch.load(denoiser / "last.ckpt", weights_only=True)["callbacks"]["WeightAverage"]["average"]
+    average = torch.load(newest(denoiser) / "state.ckpt", weights_only=True)["callbacks"]["WeightAverage"]["average"]
     for part in ("unet", "text_encoder"):
         written = weights(published / part)
         for name, tensor in written.items():

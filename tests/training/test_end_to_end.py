@@ -18,6 +18,7 @@ from ldc.data.module import LatentDataModule
 from ldc.diffusion.process import Process
 from ldc.objectives import ConsistencyDistillation
 from ldc.training import DistillationModule, Interrupted, WeightAverage, adamw, constant_with_warmup, fit, loggers
+from ldc.training.checkpoints import newest
 from ldc.training.csv_log import read
 
 pytestmark = pytest.mark.integration
@@ -143,7 +144,7 @@ def test_two_processes_take_the_steps_of_one(toy_module, toy_data, tmp_path):
             **options,
         )
 
-    one, two = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("one", "two"))
+    one, two = (torch.load(newest(tmp_path / name) / "state.ckpt", weights_only=True) for name in ("one", "two"))
     torch.testing.assert_close(two["state_dict"], one["state_dict"], rtol=1e-4, atol=1e-5)
     assert two["samples_seen"] == one["samples_seen"] == 16
     losses = [[float(row["train/total"]) for row in read(tmp_path / name / "metrics.csv")] for name in ("one", "two")]

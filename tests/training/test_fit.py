@@ -8,7 +8,6 @@ from lightning.pytorch import Callback
 
 from ldc.training import Interrupted, WeightAverage, fit, loggers
 from ldc.training.csv_log import read
-from ldc.training.fit import find_checkpoint
 
 ALL = ("teacher", "target")
 
@@ -101,19 +100,6 @@ def test_the_losses_are_logged_by_name_and_drawn(toy_module, toy_data, tmp_path)
     assert (tmp_path / "samples/losses.png").stat().st_size > 0
 
 
-def test_lasting_checkpoints_stay_beside_the_last_one(toy_module, toy_data, tmp_path):
-    run(toy_module, toy_data, tmp_path, checkpoint_every_n_steps=1, keep_every_n_steps=2)
-
-    assert {p.name for p in tmp_path.glob("*.ckpt")} == {
-        "last.ckpt",
-        "step-000002.ckpt",
-        "step-000004.ckpt",
-        "step-000006.ckpt",
-    }
-    steps = [torch.load(p, weights_only=True)["global_step"] for p in sorted(tmp_path.glob("step-*.ckpt"))]
-    assert steps == [2, 4, 6]
-
-
 def test_bf16_trains_with_clipping_and_a_fused_optimizer(toy_module, toy_data, tmp_path):
     before = toy_module(ALL).bare_student.enter.weight.detach().clone()
     module, _, result = run(toy_module, toy_data, tmp_path, steps=2, precision="bf16-mixed", gradient_clip_val=1.0)
@@ -122,20 +108,6 @@ def test_bf16_trains_with_clipping_and_a_fused_optimizer(toy_module, toy_data, t
     assert module.optimizers().optimizer.defaults["fused"]
     assert module.bare_student.enter.weight.dtype == torch.float32
     assert not torch.equal(before, module.bare_student.enter.weight)
-
-
-def test_a_resume_path_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"resume must be a checkpoint file, but '.*none\.ckpt' does not exist\."):
-        find_checkpoint(tmp_path, tmp_path / "none.ckpt")
-
-
-def test_a_truncated_checkpoint_is_named(toy_module, toy_data, tmp_path):
-    run(toy_module, toy_data, tmp_path)
-    last = tmp_path / "last.ckpt"
-    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
-
-    with pytest.raises(ValueError, match=r"last\.ckpt must be a whole checkpoint"):
-        run(toy_module, toy_data, tmp_path)
 
 
 def test_an_unknown_precision_is_refused(toy_module, toy_data, tmp_path):

@@ -18,7 +18,7 @@ def test_the_checkpoint_has_student_and_target_but_no_teacher(toy_module, toy_da
     module = toy_module(ALL)
     fit(module, toy_data(1), folder=tmp_path, max_steps=1, accelerator="cpu")
 
-    keys = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"].keys()
+    keys = torch.load(tmp_path / "checkpoints/step-00000001/state.ckpt", weights_only=True)["state_dict"].keys()
     student = module.bare_student.state_dict()
     assert set(keys) == {f"{network}.{key}" for network in ("student", "target") for key in student}
 

@@ -58,7 +58,7 @@ def test_a_nan_in_the_last_step_is_not_saved(toy_module, toy_data, tmp_path):
     _, _, message = run(toy_module, toy_data, tmp_path, bad=11, checkpoint_every_n_steps=1)
 
     assert "at step 3" in message
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert torch.load(tmp_path / "checkpoints/step-00000002/state.ckpt", weights_only=True)["global_step"] == 2
 
 
 def test_a_gradient_that_overflows_is_named_with_the_batch(toy_module, toy_data, tmp_path):
