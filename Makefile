@@ -24,6 +24,8 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
+	$(BIN)/shellcheck .ci/run docker/*.sh
+	$(BIN)/hadolint docker/Dockerfile
 
 # The comparison of the default run (trained first where it is not finished), the teacher's sheet, its guidance sweep.
 pictures: .venv/.installed
