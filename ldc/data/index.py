@@ -59,17 +59,19 @@ def build_index(tar: Path | str, cache: Path | None = None) -> Index:
     tar = Path(tar)
     if not tar.is_file():
         raise ValueError(f"a shard must be an existing tar file, not {str(tar)!r}.")
-    status = tar.stat()
-    stamp = [SCHEMA, status.st_size, status.st_mtime_ns]
-    places = [tar.with_name(f"{tar.name}.index.npz"), _cached_place(tar, cache)]
-    for place in places:
-        if index := _load(place, tar, stamp):
-            return index
+    if found := saved_index(tar, cache):
+        return found
     index = scan(tar)
-    for place in places:
-        if _save(place, index, stamp):
+    for place in _places(tar, cache):
+        if _save(place, index, _stamp(tar)):
             break
     return index
+
+
+def saved_index(tar: Path, cache: Path | None = None) -> Index | None:
+    """Returns the index of a tar from where `build_index` saved it, None where none is valid; nothing is written."""
+    found = (_load(place, tar, _stamp(tar)) for place in _places(tar, cache))
+    return next((index for index in found if index is not None), None)
 
 
 def scan(tar: Path) -> Index:
@@ -147,9 +149,15 @@ def _drop_unfinished(samples: dict[str, dict[str, tuple[int, int]]]) -> None:
             del samples[last]
 
 
-def _cached_place(tar: Path, cache: Path | None) -> Path:
+def _places(tar: Path, cache: Path | None) -> list[Path]:
+    """Returns where the index is looked for, and saved in the first that can be written to."""
     digest = hashlib.sha256(str(tar.resolve()).encode()).hexdigest()[:16]
-    return (cache or default_cache()) / "index" / f"{tar.stem}-{digest}.npz"
+    return [tar.with_name(f"{tar.name}.index.npz"), (cache or default_cache()) / "index" / f"{tar.stem}-{digest}.npz"]
+
+
+def _stamp(tar: Path) -> list[int]:
+    status = tar.stat()
+    return [SCHEMA, status.st_size, status.st_mtime_ns]
 
 
 def _load(place: Path, tar: Path, stamp: list[int]) -> Index | None:
