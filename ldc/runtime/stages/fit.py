@@ -1,8 +1,9 @@
 """The stage that trains: a student, a teacher and cached latents or pixels in, a published student folder out."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ldc.data.encoded import Encoded
 from ldc.data.module import LatentDataModule, StreamDataModule
 from ldc.models import (
     LatentDiffusion,
+    Teacher,
     build_student,
     check_compatible,
     check_teacher,
@@ -70,18 +72,31 @@ class Fit(Fitting):
         return [teacher_identity(teacher_spec(self.teacher))]
 
     def check(self, cfg: DictConfig) -> None:
+        for check in self.checks(cfg):
+            check()
+
+    def checks(self, cfg: DictConfig) -> list[Callable[[], Any]]:
+        """Returns the parts of `check`, each of which can be called on its own."""
         spec = teacher_spec(self.teacher)
-        check_teacher(spec)
+        return [
+            partial(check_teacher, spec),
+            partial(self.check_settings, cfg),
+            partial(check_dropout, self.caption_dropout),
+            partial(self._check_data, cfg),
+            partial(self._check_names, cfg),
+            self._check_lora,
+            partial(self._check_objective, spec),
+        ]
+
+    def _check_names(self, cfg: DictConfig) -> None:
         if self.publish not in {"model", "lcm"}:
             raise ValueError(f"publish must be model or lcm, not {self.publish!r}.")
-        self.check_settings(cfg)
-        check_dropout(self.caption_dropout)
-        self._check_data(cfg)
-        self._check_lora()
         if self.student != TEACHER:
             check_kind(cfg, "student", self.student, self.kind)
         if self.trainer["teacher_dtype"] is not None:
             floating_dtype(self.trainer["teacher_dtype"])
+
+    def _check_objective(self, spec: Teacher) -> None:
         meta = meta_teacher(spec)
         check_needs(build_objective(self.objective, meta, Plan(()), self.seed), meta, self.target_decay)
 
