@@ -163,11 +163,12 @@ def share(trainer: Trainer, folder: Path) -> dict[str, Entry]:
 
 def describe(trainer: Trainer, files: dict[str, Entry]) -> Manifest:
     """Returns the manifest of the present step."""
+    micro = getattr(getattr(trainer, "datamodule", None), "batch_size", None)  # samples of one rank at a time
     return Manifest(
         step=trainer.global_step,
         samples_seen=getattr(trainer.lightning_module, "samples_seen", 0),
         world_size=trainer.world_size,
-        batch_size=getattr(getattr(trainer, "datamodule", None), "batch_size", None),
+        batch_size=micro and micro * trainer.accumulate_grad_batches * trainer.world_size,
         sharded=not writes_one_file(trainer),
         files=files,
     )
