@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import tempfile
 
 # Before any import of the libraries that read them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,9 +16,20 @@ import torch
 
 torch.set_num_threads(1)
 
+
+def can_mount():
+    """Tells whether a file system can be mounted here, by doing it."""
+    if shutil.which("mount") is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        commands = ["mount", "-t", "tmpfs", "tmpfs", folder], ["umount", folder]
+        return all(subprocess.run(c, capture_output=True, check=False).returncode == 0 for c in commands)  # noqa: S603
+
+
 NEEDS = {
     "gpu": ("CUDA", lambda _: torch.cuda.is_available()),
     "slurm": ("sbatch on the PATH", lambda _: shutil.which("sbatch") is not None),
+    "tmpfs": ("right to mount", lambda _: can_mount()),
     "full_size": ("-m full_size", lambda config: "full_size" in config.option.markexpr),
 }
 SKIPPED = pytest.StashKey[dict[str, int]]()
@@ -62,3 +75,27 @@ def wandb_summary():
         return {key[0]: value for key, value in summary.items() if len(key) == 1}
 
     return read
+
+
+@pytest.fixture
+def fake_slurm(tmp_path, monkeypatch):
+    """`fake_slurm(scontrol="exit 0")`: this process as job 7, with shell scripts for SLURM's programs: fakes.
+
+    It returns a function that gives how they have been called so far.
+    """
+    folder = tmp_path / "fake-slurm"
+    folder.mkdir()
+    calls = folder / "calls"
+
+    def install(**programs):
+        for name, does in programs.items():
+            path = folder / name
+            path.write_text(f'#!/bin/sh\necho "{name} $*" >> {calls}\n{does}\n')
+            path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_END_TIME"):
+            monkeypatch.delenv(name, raising=False)
+        return lambda: calls.read_text().splitlines() if calls.exists() else []
+
+    return install
