@@ -4,8 +4,9 @@ import gc
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -165,23 +166,37 @@ def chain(cfg: DictConfig) -> Iterator[Stage]:
         ValueError: a stage names an input that no earlier stage makes, or a stage's own check fails.
     """
     stages = unchecked(cfg)
-    names = [stage.name for stage in stages]
-    if cfg.stage is not None and cfg.stage not in names:
-        raise ValueError(f"stage must be one of {', '.join(names)}, not {cfg.stage!r}.")
-    for position, stage in enumerate(stages):
-        missing = [name for name in stage.kind.inputs() if name not in names[:position]]
-        if missing:
-            raise ValueError(
-                f"Stage {stage.name!r} takes {missing[0]!r}, which no earlier stage makes ({names[:position]})."
-            )
-        stage.kind.check(cfg)
-    check_teachers((stage.name, stage.kind.teacher) for stage in stages if getattr(stage.kind, "teacher", None))
+    for _, check in checks(cfg, stages):
+        check()
     if cfg.stage is None:
         yield from stages
     else:
-        place = names.index(cfg.stage)
+        place = [stage.name for stage in stages].index(cfg.stage)
         yield from (replace(stage, must_be_finished=True) for stage in stages[:place])
         yield stages[place]
+
+
+def checks(cfg: DictConfig, stages: Sequence[Stage]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yields (stage's name, check) of all that must hold before any work, in the order in which `chain` asks."""
+    names = [stage.name for stage in stages]
+    yield "stage", partial(_check_chosen, cfg.stage, names)
+    for position, stage in enumerate(stages):
+        yield stage.name, partial(_check_inputs, stage, names[:position])
+        parts: Any = getattr(stage.kind, "checks", None)  # of a kind whose parts can fail one by one
+        yield from ((stage.name, part) for part in (parts(cfg) if parts else [partial(stage.kind.check, cfg)]))
+    teachers = [(stage.name, stage.kind.teacher) for stage in stages if getattr(stage.kind, "teacher", None)]
+    yield "teacher", partial(check_teachers, teachers)
+
+
+def _check_chosen(stage: str | None, names: Sequence[str]) -> None:
+    if stage is not None and stage not in names:
+        raise ValueError(f"stage must be one of {', '.join(names)}, not {stage!r}.")
+
+
+def _check_inputs(stage: Stage, earlier: Sequence[str]) -> None:
+    missing = [name for name in stage.kind.inputs() if name not in earlier]
+    if missing:
+        raise ValueError(f"Stage {stage.name!r} takes {missing[0]!r}, which no earlier stage makes ({list(earlier)}).")
 
 
 def unchecked(cfg: DictConfig) -> list[Stage]:
