@@ -13,7 +13,7 @@ from ldc.runtime.sweeps.parameters import Parameter, read_parameter
 
 log = logging.getLogger(__name__)
 PROGRAMS = ("ldc.train", "ldc.launch")
-METHODS = ("grid", "random")
+METHODS = ("grid", "random", "bayes")
 GOALS = ("minimize", "maximize")
 ARGUMENTS = "${args_no_hyphens}"
 _START = ["${env}", "${interpreter}", "-m", "${program}"]
@@ -44,7 +44,7 @@ def read_sweep(path: Path) -> SweepFile:
     """Returns a sweep file's content.
 
     Raises:
-        ValueError: the file does not exist, is no W&B sweep file, or is one that only W&B's server can run.
+        ValueError: the file does not exist, or is no W&B sweep file of a form that both sides read alike.
     """
     if not path.is_file():
         raise ValueError(f"sweep must be a W&B sweep file, but {str(path)!r} does not exist.")
@@ -77,9 +77,7 @@ def _check_keys(path: Path, content: Mapping[str, Any]) -> None:
         if key not in content:
             raise ValueError(f"{path} must have the key {key!r}, which it lacks.")
     if content["method"] not in METHODS:
-        raise ValueError(
-            f"method must be {' or '.join(METHODS)} to run without W&B's server, not {content['method']!r}."
-        )
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {content['method']!r}.")
     if content["program"] not in PROGRAMS:
         raise ValueError(f"program must be {' or '.join(PROGRAMS)}, not {content['program']!r}.")
     cap = content.get("run_cap")

@@ -16,6 +16,7 @@ from ldc.runtime.composing import train_config
 from ldc.runtime.run import prepare
 from ldc.runtime.sweeps.file import SweepFile
 
+LOCAL_METHODS = ("grid", "random")
 _DRAWS_PER_TRIAL = 100  # of a few values, draws repeat each other: then there are fewer trials than were asked for
 
 
@@ -73,8 +74,12 @@ def trials(sweep: SweepFile, cfg: DictConfig) -> list[Trial]:
     """Returns the sweep's trials, the first `count` of them where it is given; more of them begin with the same ones.
 
     Raises:
-        ValueError: a parameter of a grid has no list of values, or random trials are not counted.
+        ValueError: the method is W&B's server's, a parameter of a grid has no list of values, or random trials are not
+            counted.
     """
+    if sweep.method not in LOCAL_METHODS:
+        known = " or ".join(LOCAL_METHODS)
+        raise ValueError(f"method must be {known} to run here, since W&B's server alone has {sweep.method!r}.")
     count = sweep.run_cap if cfg.count is None else cfg.count
     if sweep.method == "grid":
         assignments = itertools.islice(_grid(sweep), count)
