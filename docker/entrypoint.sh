@@ -54,17 +54,21 @@ set_home() {
   fi
 }
 
-# Usage: set_cache VARIABLE FALLBACK. A folder that is read-only but filled stays: models that a cluster shares.
+# Usage: set_cache VARIABLE NAME. The folder is the given one, else NAME in the image's volume where one is mounted, else
+# NAME in the home's cache. A folder that is read-only but filled stays: models that a cluster shares.
 set_cache() {
-  local folder=${!1:-}
-  [[ -n $folder ]] || return 0
+  local folder=${!1:-} fallback=${XDG_CACHE_HOME:-$HOME/.cache}/$2
+  if [[ -z $folder ]]; then
+    mountpoint -q -- "${LDC_VOLUME:-}" || return 0
+    folder=$LDC_VOLUME/$2
+  fi
   [[ ${folder%%/*} == \~ ]] && folder=$HOME${folder:1} # no shell has read what `docker run -e` sets
   if ! is_writable "$folder"; then
     if [[ -d $folder && -n $(ls -A -- "$folder" 2>/dev/null) ]]; then
       say "$1 ($folder) is read-only: what is in it is used, nothing can be added."
     else
-      say "$1 ($folder) cannot be written: using $2."
-      folder=$2
+      say "$1 ($folder) cannot be written: using $fallback."
+      folder=$fallback
     fi
   fi
   export "$1=$folder"
@@ -84,9 +88,8 @@ forget_unwritable() {
 set_folders() {
   forget_unwritable
   set_home
-  local caches=${XDG_CACHE_HOME:-$HOME/.cache}
-  set_cache HF_HOME "$caches/huggingface"
-  set_cache LDC_CACHE "$caches/ldc"
+  set_cache HF_HOME huggingface
+  set_cache LDC_CACHE ldc
 }
 
 gpu_is_visible() {
@@ -110,21 +113,21 @@ warn_of_machine() {
   fi
 }
 
-# Usage: torchrun_arguments PROCESSES. Fills `torchrun`.
-torchrun_arguments() {
+# Usage: start_torchrun PROCESSES ARGUMENT... The trainer is told of the processes first, so that ARGUMENTs go before it.
+start_torchrun() {
   [[ $1 =~ ^([1-9][0-9]*|gpu|cpu|auto)$ ]] || fail "LDC_NPROC must be a number of processes, gpu, cpu or auto, not '$1'."
   local nodes=${NNODES:-1}
   [[ $nodes =~ ^[1-9][0-9]*$ ]] || fail "NNODES must be a number of nodes, not '$nodes'."
-  torchrun=(torch.distributed.run --nproc-per-node "$1" --signals-to-handle "$SIGNALS")
-  export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-$SAVE_SECONDS}"
-  if ((nodes == 1)); then
-    torchrun+=(--standalone)
-    return
+  local rank=${NODE_RANK:-${SLURM_NODEID:-}} meeting=(--standalone) trainer=("trainer.num_nodes=$nodes")
+  if ((nodes > 1)); then
+    [[ -n $rank ]] || fail "NODE_RANK must be set when NNODES is $nodes."
+    [[ -n ${MASTER_ADDR:-} ]] || fail "MASTER_ADDR must be set when NNODES is $nodes."
+    meeting=(--nnodes "$nodes" --node-rank "$rank" --master-addr "$MASTER_ADDR" --master-port "${MASTER_PORT:-29500}")
   fi
-  local rank=${NODE_RANK:-${SLURM_NODEID:-}}
-  [[ -n $rank ]] || fail "NODE_RANK must be set when NNODES is $nodes."
-  [[ -n ${MASTER_ADDR:-} ]] || fail "MASTER_ADDR must be set when NNODES is $nodes."
-  torchrun+=(--nnodes "$nodes" --node-rank "$rank" --master-addr "$MASTER_ADDR" --master-port "${MASTER_PORT:-29500}")
+  [[ $1 =~ ^[0-9]+$ ]] && trainer+=("trainer.devices=$1")
+  export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-$SAVE_SECONDS}"
+  become python -m torch.distributed.run --nproc-per-node "$1" "${meeting[@]}" --signals-to-handle "$SIGNALS" \
+    -m ldc.train "${trainer[@]}" "${@:2}"
 }
 
 # Process 1 gets no signal that it has no handler for, and nobody buries its orphans: tini is that process.
@@ -137,12 +140,11 @@ become() {
 }
 
 run_command() {
-  local command=$1 processes=${LDC_NPROC:-${NPROC:-}} torchrun=()
+  local command=$1 processes=${LDC_NPROC:-${NPROC:-}}
   shift
   is_one_of "$command" "$COMPUTES" && warn_of_machine "$@"
   if [[ $command == train && -n $processes ]]; then
-    torchrun_arguments "$processes"
-    become python -m "${torchrun[@]}" -m ldc.train "$@"
+    start_torchrun "$processes" "$@"
   fi
   [[ -z ${LDC_NPROC:-} ]] || say "LDC_NPROC is ignored: only train runs as several processes."
   become python -m "ldc.$command" "$@"

@@ -66,10 +66,9 @@ def test_it_runs_as_a_user_without_rights():
     assert "root" not in users
 
 
-def test_both_caches_lie_in_the_volume():
+def test_the_volume_is_the_one_that_the_entrypoint_is_told_of():
     [volume] = re.findall(r'^VOLUME \["(.*)"\]$', DOCKERFILE, re.MULTILINE)
-    caches = dict(re.findall(r"(HF_HOME|LDC_CACHE)=(\S+)", DOCKERFILE))
-    assert caches == {"HF_HOME": f"{volume}/huggingface", "LDC_CACHE": f"{volume}/ldc"}
+    assert re.findall(r"LDC_VOLUME=(\S+)", DOCKERFILE) == [volume]
 
 
 def test_its_requirements_are_pyprojects_dependencies():

@@ -82,19 +82,25 @@ def test_one_task_of_a_node_warns_for_all(box):
 @pytest.mark.parametrize("name", ["LDC_NPROC", "NPROC"])
 def test_several_processes_are_started_by_torchrun(box, name):
     arguments = box.enter("train", "a=1", **{name: "8"}).arguments
-    assert arguments[:4] == ["-m", "torch.distributed.run", "--nproc-per-node", "8"]
-    assert arguments[-4:] == ["--standalone", "-m", "ldc.train", "a=1"]
+    assert arguments[:5] == ["-m", "torch.distributed.run", "--nproc-per-node", "8", "--standalone"]
+    assert arguments[-5:] == ["-m", "ldc.train", "trainer.num_nodes=1", "trainer.devices=8", "a=1"]
 
 
 def test_ldc_nproc_goes_before_nproc(box):
-    assert box.enter("train", LDC_NPROC="gpu", NPROC="4").arguments[3] == "gpu"
+    assert box.enter("train", LDC_NPROC="2", NPROC="4").arguments[3] == "2"
+
+
+def test_one_process_a_gpu_leaves_the_number_of_devices_to_the_trainer(box):
+    arguments = box.enter("train", LDC_NPROC="gpu").arguments
+    assert arguments[3] == "gpu"
+    assert "trainer.devices" not in " ".join(arguments)
 
 
 def test_torchrun_takes_part_in_several_nodes(box):
     nodes = {"NNODES": "4", "NODE_RANK": "2", "MASTER_ADDR": "node0", "MASTER_PORT": "1234"}
     arguments = box.enter("train", LDC_NPROC="8", **nodes).arguments
-    told = "--nnodes 4 --node-rank 2 --master-addr node0 --master-port 1234 -m ldc.train"
-    assert " ".join(arguments).endswith(told)
+    assert "--nnodes 4 --node-rank 2 --master-addr node0 --master-port 1234" in " ".join(arguments)
+    assert "trainer.num_nodes=4" in arguments
     assert "--standalone" not in arguments
 
 

@@ -77,6 +77,26 @@ def test_a_cache_that_can_be_written_is_made(box):
     assert (box.folder / "home" / "new").is_dir()
 
 
+def test_caches_lie_in_the_volume_where_one_is_mounted(box, allowed):
+    volume = box.folder / "volume"
+    volume.mkdir()
+    mounted = ("unshare", "--mount", "--", "sh", "-c", f'mount -t tmpfs none {volume} && exec "$@"', "sh")
+    variables = box.enter("train", through=allowed(*mounted), LDC_VOLUME=str(volume)).variables
+    assert (variables["HF_HOME"], variables["LDC_CACHE"]) == (f"{volume}/huggingface", f"{volume}/ldc")
+
+
+def test_caches_stay_out_of_a_volume_that_is_not_mounted(box):
+    variables = box.enter("train", LDC_VOLUME=str(box.folder / "tmp")).variables
+    assert not {"HF_HOME", "LDC_CACHE"} & variables.keys()
+
+
+def test_a_cache_that_is_given_goes_before_the_volume(box, allowed):
+    volume, given = box.folder / "tmp", str(box.folder / "home" / "given")
+    mounted = ("unshare", "--mount", "--", "sh", "-c", f'mount -t tmpfs none {volume} && exec "$@"', "sh")
+    entered = box.enter("train", through=allowed(*mounted), LDC_VOLUME=str(volume), LDC_CACHE=given)
+    assert entered.variables["LDC_CACHE"] == given
+
+
 def test_a_tilde_that_no_shell_has_read_is_the_home(box):
     assert box.enter("train", LDC_CACHE="~/c").variables["LDC_CACHE"] == f"{box.folder}/home/c"
 
