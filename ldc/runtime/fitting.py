@@ -14,12 +14,13 @@ from torch.optim import SGD
 
 from ldc.runtime.batching import Shares, shares, world_size
 from ldc.runtime.chain import Context
-from ldc.training import DistillationModule, FitResult, SampleGrids, WeightAverage, fit, loggers
+from ldc.training import DistillationModule, FitResult, SampleGrids, Stopping, WeightAverage, fit, loggers
 from ldc.training.checkpoints import checkpoint_at
 
 _MODULE = ("gradient_checkpointing", "compile", "channels_last", "teacher_dtype")
 _CHECKPOINTS = ("keep_checkpoints", "keep_every_n_steps", "async_checkpoints")
 _TRAINER = ("precision", "accelerator", "devices", "strategy", "num_nodes", "log_every_n_steps", *_CHECKPOINTS)
+_STOPPING = ("time_limit", "stop_before_limit_seconds", "requeue", "requeue_on_sigterm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Fitting:
         """Raises ValueError for settings that cannot be, and for a checkpoint that is not there."""
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, not {self.max_steps}.")
-        _ = self.shares
+        _ = self.shares, self.stopping
         if cfg.resume and cfg.resume != "last":
             checkpoint_at(cfg.resume)
         if cfg.resume and cfg.stage is None:
@@ -54,6 +55,11 @@ class Fitting:
     def shares(self) -> Shares:
         """How the batch of a step is divided among devices and micro-batches."""
         return shares(self.batch_size, self.micro_batch_size, world_size(self.trainer))
+
+    @property
+    def stopping(self) -> Stopping:
+        """When the fit stops before its end."""
+        return Stopping(**{name: self.trainer[name] for name in _STOPPING})
 
     @property
     def num_workers(self) -> int:
@@ -91,6 +97,7 @@ class Fitting:
             loggers=loggers(self.logger["names"], context.folder, run_name, self.logger["project"]),
             callbacks=grids,
             resume=self.checkpoint["resume"] if context.cfg.stage == context.name else None,
+            stopping=self.stopping,
             **{name: self.trainer[name] for name in _TRAINER},
         )
 

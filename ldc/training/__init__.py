@@ -3,7 +3,6 @@
 from ldc.training.callbacks import (
     Checkpoints,
     FiniteCheck,
-    Interrupted,
     NonFiniteError,
     SampleGrids,
     StepTimes,
@@ -13,6 +12,7 @@ from ldc.training.fit import FitResult, fit
 from ldc.training.loggers import loggers
 from ldc.training.module import DistillationModule
 from ldc.training.optimizers import adamw
+from ldc.training.preemption import Interrupted, Stopping
 from ldc.training.reading import first_batches
 from ldc.training.schedules import constant, constant_with_warmup, cosine
 
@@ -25,6 +25,7 @@ __all__ = [
     "NonFiniteError",
     "SampleGrids",
     "StepTimes",
+    "Stopping",
     "WeightAverage",
     "adamw",
     "constant",

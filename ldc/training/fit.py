@@ -9,11 +9,20 @@ from lightning.pytorch.loggers import Logger
 from torch import nn
 
 from ldc.training import strategies
-from ldc.training.callbacks import Accumulation, Checkpoints, FiniteCheck, NetworkSeed, Progress, WeightAverage
+from ldc.training.callbacks import (
+    Accumulation,
+    Checkpoints,
+    FiniteCheck,
+    NetworkSeed,
+    Preemption,
+    Progress,
+    WeightAverage,
+)
 from ldc.training.checkpoints import STATE, StreamedCheckpointIO, find_checkpoint
 from ldc.training.csv_log import FILE as CSV_FILE
 from ldc.training.module import DistillationModule
 from ldc.training.plots import loss_curves
+from ldc.training.preemption import Signals, Stopping, take_over_signals
 from ldc.training.quiet import quiet_lightning
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -62,6 +71,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
     resume: Path | str | None = None,
+    stopping: Stopping | None = None,
 ) -> FitResult:
     """Trains for `max_steps` optimizer steps in all, going on from `folder/checkpoints/` where it holds one.
 
@@ -80,12 +90,13 @@ def fit(
         progress: show steps, samples per second and the time left on stderr.
         resume: None: the newest whole checkpoint, where there is one; "last": the same, and there must be one; else the
             path of a checkpoint.
+        stopping: time limit, and when a SLURM job is queued again; None: no limit but the job's, and the defaults.
 
     Raises:
         ValueError: the precision is unknown, a checkpoint is missing, damaged or of other networks.
         NonFiniteError: a loss or a gradient is not finite.
         SaveError: a checkpoint could not be saved, as on a full disk.
-        Interrupted: the process was told to stop; the state is saved.
+        Interrupted: a signal or the time limit stopped it; the state is saved.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, not {precision!r}.")
@@ -97,9 +108,10 @@ def fit(
         folder, checkpoint_every_n_steps, keep_checkpoints, keep_every_n_steps, asynchronous=async_checkpoints
     )
     # The average moves before the grids draw from it, and the checkpoint comes last.
-    bar = Progress() if progress else None
+    bar, signals = Progress() if progress else None, Signals()
     wanted = [Accumulation(), NetworkSeed(), average, FiniteCheck(), *callbacks, bar, checkpoints]
-    with quiet_lightning():
+    wanted.append(Preemption(checkpoints, signals, stopping or Stopping()))
+    with signals, quiet_lightning():
         trainer = Trainer(
             **FIXED,
             default_root_dir=folder,
@@ -125,6 +137,7 @@ def fit(
             gradient_clip_val=gradient_clip_val,
             enable_progress_bar=progress,
         )
+        take_over_signals(trainer)
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint and checkpoint / STATE, weights_only=True)
     module.zero_grad(set_to_none=True)  # publishing takes a copy of the weights: at full size the memory's peak
     if trainer.is_global_zero:

@@ -2,10 +2,11 @@
 
 from ldc.training.callbacks.accumulation import Accumulation
 from ldc.training.callbacks.averaging import WeightAverage
-from ldc.training.callbacks.checkpoint import Checkpoints, Interrupted
+from ldc.training.callbacks.checkpoint import Checkpoints
 from ldc.training.callbacks.finite import FiniteCheck, NonFiniteError
 from ldc.training.callbacks.grids import SampleGrids
 from ldc.training.callbacks.network_seed import NetworkSeed
+from ldc.training.callbacks.preemption import Preemption
 from ldc.training.callbacks.progress import Progress
 from ldc.training.callbacks.step_times import StepTimes
 
@@ -13,9 +14,9 @@ __all__ = [
     "Accumulation",
     "Checkpoints",
     "FiniteCheck",
-    "Interrupted",
     "NetworkSeed",
     "NonFiniteError",
+    "Preemption",
     "Progress",
     "SampleGrids",
     "StepTimes",

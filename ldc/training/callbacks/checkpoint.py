@@ -1,8 +1,5 @@
-"""Saves the state of a fit at step boundaries: every N steps, at the end, and when the process is told to stop."""
+"""Saves the state of a fit at step boundaries: every N steps, at the end, and when it is asked to."""
 
-import logging
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +7,9 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ldc.training.checkpoints import Saver, Store
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-log = logging.getLogger(__name__)
-
-
-class Interrupted(SystemExit):
-    """The fit was told to stop, and its state is saved; the exit code is 128 + the signal's number."""
-
 
 class Checkpoints(Checkpoint):
     """Saves into `folder/checkpoints/` every N steps and at the end; micro-batches of an unfinished step never.
-
-    A signal only sets a flag: the save happens after the step, never in the midst of an update. A second SIGINT stops
-    at once.
 
     Args:
         folder: the stage's folder.
@@ -56,8 +43,6 @@ class Checkpoints(Checkpoint):
         self.saver = Saver(self.store, asynchronous=asynchronous)
         self._step = 0  # the last one whose end was seen
         self._saved: int | None = None
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
 
     @property
     def last(self) -> Path | None:
@@ -69,13 +54,6 @@ class Checkpoints(Checkpoint):
         self._step = trainer.global_step
         if trainer.is_global_zero:
             self.store.clear_leftovers()
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
-
-    def _note(self, number: int, frame: Any) -> None:
-        if number == signal.SIGINT and self._signal is not None:
-            raise KeyboardInterrupt
-        self._signal = number
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == self._step:
@@ -84,14 +62,6 @@ class Checkpoints(Checkpoint):
         self.saver.settle(trainer, wait=False)
         if self._step % self.every_n_steps == 0 or self._step >= trainer.max_steps:
             self._save(trainer, wait=False)
-        interrupted = self._signal is not None
-        if trainer.world_size > 1:
-            interrupted = trainer.strategy.reduce_boolean_decision(interrupted, all=False)
-        if interrupted:
-            self.save_now(trainer)
-            number = self._signal or signal.SIGTERM
-            log.warning("%s at step %d: the state is saved.", signal.Signals(number).name, self._step)
-            raise Interrupted(128 + number)
 
     def save_now(self, trainer: Any) -> None:
         """Saves the present step unless that is done; on return it is on the disk. Every rank must call it.
@@ -108,14 +78,7 @@ class Checkpoints(Checkpoint):
         self._saved = trainer.global_step
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._restore_handlers()
         self.saver.settle(trainer, wait=True)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._restore_handlers()
         self.saver.abandon()
-
-    def _restore_handlers(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
