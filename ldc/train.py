@@ -15,9 +15,10 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     if cfg.dry_run:
         return runtime.describe(run, stages)
     runtime.begin(run, stages)  # the folder, with config and versions
-    for stage in stages:  # finished stages are skipped, an interrupted one resumes
-        run.record(stage.name, stage.execute(run))
-    return run.summarise()
+    with runtime.sign_of_life(run.folder):  # other ranks wait while the first works alone
+        for stage in stages:  # finished stages are skipped, an interrupted one resumes
+            run.record(stage.name, stage.execute(run))
+        return run.summarise()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from ldc.runtime.chain import begin, chain
 from ldc.runtime.checks import check_device, check_each, check_number, check_whole
 from ldc.runtime.entry import entry_point
+from ldc.runtime.life import sign_of_life
 from ldc.runtime.models import find_model
 from ldc.runtime.paths import ASSETS, CONF, cache_folder, locate
 from ldc.runtime.run import describe, prepare
@@ -24,5 +25,6 @@ __all__ = [
     "locate",
     "prepare",
     "prepared",
+    "sign_of_life",
     "teacher_spec",
 ]

@@ -23,10 +23,10 @@ from ldc.runtime.arguments import legalise
 from ldc.runtime.paths import CONF
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.signatures import check_signatures
+from ldc.runtime.stops import EXIT_CODES, stoppable
 from ldc.runtime.suggestions import explain
 
 USER_ERROR = 2
-_INTERRUPTED = (130, 143)  # 128 + SIGINT or SIGTERM, by which a fit ends after it has saved its state
 _SHOWS_CONFIG = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
 
 Summary = dict[str, Any]
@@ -60,7 +60,8 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
             def job(cfg: DictConfig) -> float | None:
                 sys.argv[1:] = original  # processes that a strategy starts are given the user's own words
                 check_signatures(cfg)
-                summary = task(cfg)
+                with stoppable(cfg):
+                    summary = task(cfg)
                 if is_rank_zero():
                     with open(stdout, "w", encoding="utf-8", closefd=False) as file:
                         file.write(json_line(summary) + "\n")
@@ -72,7 +73,7 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
     except KeyboardInterrupt:
         return _interrupted(130)
     except SystemExit as stop:
-        if stop.code not in _INTERRUPTED:
+        if stop.code not in EXIT_CODES:
             raise
         return _interrupted(stop.code)
     finally:

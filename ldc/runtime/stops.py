@@ -1,0 +1,53 @@
+"""SIGTERM and SIGUSR1 while a command does not train: it ends at once, and its SLURM job may be queued again.
+
+A fit has handlers of its own, which save its state first. Other stages keep what is whole of their work, or nothing.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ldc.runtime.ranks import is_rank_zero
+
+NUMBERS = (signal.SIGTERM, signal.SIGUSR1)
+EXIT_CODES = tuple(128 + number for number in (signal.SIGINT, *NUMBERS))
+log = logging.getLogger(__name__)
+
+
+class Stopped(SystemExit):
+    """The command was told to stop while it did not train; the exit code is 128 + the signal's number."""
+
+
+@contextmanager
+def stoppable(cfg: DictConfig) -> Iterator[None]:
+    """Turns SIGTERM and SIGUSR1 inside `with` into Stopped, so that files and programs are closed in order."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, _stop) for number in NUMBERS}
+    try:
+        yield
+    except Stopped as stop:
+        number = stop.code - 128
+        log.warning("%s while nothing trained.", signal.Signals(number).name)
+        if is_rank_zero() and _requeues(number, cfg.get("trainer") or {}):
+            from ldc.training.preemption import requeue  # noqa: PLC0415 - a wrong key is answered before libraries load
+
+            requeue()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _stop(number: int, frame: Any) -> None:  # noqa: ARG001 - the contract of handlers
+    raise Stopped(128 + number)
+
+
+def _requeues(number: int, trainer: Any) -> bool:
+    also = number == signal.SIGUSR1 or trainer.get("requeue_on_sigterm", False)
+    return bool(also and trainer.get("requeue", False))

@@ -1,0 +1,44 @@
+import os
+import signal
+
+import pytest
+from omegaconf import OmegaConf
+
+from ldc.runtime.stops import Stopped, stoppable
+
+
+def stopped_by(number, **trainer):
+    with pytest.raises(Stopped) as stop, stoppable(OmegaConf.create({"trainer": trainer})):
+        os.kill(os.getpid(), number)
+    return stop.value.code
+
+
+@pytest.mark.parametrize(
+    ("number", "trainer", "calls"),
+    [
+        (signal.SIGUSR1, {"requeue": True}, ["scontrol requeue 7"]),
+        (signal.SIGUSR1, {"requeue": False}, []),
+        (signal.SIGUSR1, {}, []),
+        (signal.SIGTERM, {"requeue": True}, []),
+        (signal.SIGTERM, {"requeue": True, "requeue_on_sigterm": True}, ["scontrol requeue 7"]),
+        (signal.SIGTERM, {"requeue": False, "requeue_on_sigterm": True}, []),
+    ],
+)
+def test_a_job_is_queued_again_by_the_rules_of_a_fit(fake_slurm, number, trainer, calls):
+    told = fake_slurm(scontrol="exit 0")
+    assert stopped_by(number, **trainer) == 128 + number
+    assert told() == calls
+
+
+def test_only_rank_zero_asks_for_its_job_again(fake_slurm, monkeypatch):
+    told = fake_slurm(scontrol="exit 0")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert stopped_by(signal.SIGUSR1, requeue=True) == 138
+    assert told() == []
+
+
+def test_the_handlers_come_back():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    with stoppable(OmegaConf.create({})):
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
