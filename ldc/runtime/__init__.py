@@ -1,6 +1,6 @@
 from ldc.runtime.chain import begin, chain
 from ldc.runtime.checks import check_device, check_each, check_number, check_whole
-from ldc.runtime.entry import entry_point
+from ldc.runtime.entry import SummarisedError, entry_point
 from ldc.runtime.life import sign_of_life
 from ldc.runtime.models import find_model
 from ldc.runtime.paths import ASSETS, CONF, cache_folder, locate
@@ -11,6 +11,7 @@ from ldc.runtime.teachers import teacher_spec
 __all__ = [
     "ASSETS",
     "CONF",
+    "SummarisedError",
     "begin",
     "cache_folder",
     "chain",

@@ -33,6 +33,14 @@ Summary = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
+class SummarisedError(ValueError):
+    """A user's error that comes with a summary: it is printed as the last line of stdout, as if there were no error."""
+
+    def __init__(self, message: str, summary: Summary):
+        super().__init__(message)
+        self.summary = summary
+
+
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Summary]], Callable[[], None]]:
     """Makes `task(cfg) -> summary` a command: `conf/<config_name>.yaml` in, the summary as the last line of stdout."""
 
@@ -60,11 +68,13 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
             def job(cfg: DictConfig) -> float | None:
                 sys.argv[1:] = original  # processes that a strategy starts are given the user's own words
                 check_signatures(cfg)
-                with stoppable(cfg):
-                    summary = task(cfg)
-                if is_rank_zero():
-                    with open(stdout, "w", encoding="utf-8", closefd=False) as file:
-                        file.write(json_line(summary) + "\n")
+                try:
+                    with stoppable(cfg):
+                        summary = task(cfg)
+                except SummarisedError as error:
+                    _print(error.summary, stdout)
+                    raise
+                _print(summary, stdout)
                 return summary.get("metric")
 
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
@@ -79,6 +89,12 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
     finally:
         sys.argv[1:] = original
     return 0
+
+
+def _print(summary: Summary, stdout: int) -> None:
+    if is_rank_zero():
+        with open(stdout, "w", encoding="utf-8", closefd=False) as file:
+            file.write(json_line(summary) + "\n")
 
 
 def json_line(summary: Summary) -> str:
