@@ -13,6 +13,7 @@ from ldc.training.callbacks import (
     Accumulation,
     Checkpoints,
     FiniteCheck,
+    Heartbeat,
     NetworkSeed,
     Preemption,
     Progress,
@@ -58,6 +59,7 @@ def fit(
     strategy: Any = "auto",
     num_nodes: int = 1,
     timeout_seconds: float = strategies.TIMEOUT_SECONDS,
+    rank_patience_seconds: float = 60.0,
     shard_teacher: bool = False,
     accumulate_grad_batches: int = 1,
     gradient_clip_val: float | None = None,
@@ -80,6 +82,7 @@ def fit(
         accelerator: as devices and num_nodes, Lightning's; "auto" takes a GPU where there is one.
         strategy: auto, ddp, fsdp2, deepspeed_zero1, 2 or 3, or an object of Lightning's.
         timeout_seconds: how long a rank waits for the others before it gives up.
+        rank_patience_seconds: how long a rank may give no sign of life before the others take it for lost.
         shard_teacher: divide the teacher among the ranks, too; only fsdp2 can.
         gradient_clip_val: largest norm of all gradients; None does not clip.
         log_every_n_steps: optimizer steps, at most `max_steps`.
@@ -95,6 +98,7 @@ def fit(
     Raises:
         ValueError: the precision is unknown, a checkpoint is missing, damaged or of other networks.
         NonFiniteError: a loss or a gradient is not finite.
+        LostRankError: another rank has died or stopped.
         SaveError: a checkpoint could not be saved, as on a full disk.
         Interrupted: a signal or the time limit stopped it; the state is saved.
     """
@@ -109,9 +113,10 @@ def fit(
     )
     # The average moves before the grids draw from it, and the checkpoint comes last.
     bar, signals = Progress() if progress else None, Signals()
-    wanted = [Accumulation(), NetworkSeed(), average, FiniteCheck(), *callbacks, bar, checkpoints]
+    heartbeat = Heartbeat(folder, rank_patience_seconds)
+    wanted = [Accumulation(), NetworkSeed(), average, FiniteCheck(), *callbacks, bar, heartbeat, checkpoints]
     wanted.append(Preemption(checkpoints, signals, stopping or Stopping()))
-    with signals, quiet_lightning():
+    with signals, quiet_lightning(), heartbeat.naming():
         trainer = Trainer(
             **FIXED,
             default_root_dir=folder,
