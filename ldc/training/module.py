@@ -15,7 +15,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ldc.data.batch import ImageTextBatch
 from ldc.objectives import Networks
+from ldc.training import state
 from ldc.training.networks import checkpoint_gradients, freeze, frozen_copy, move_towards, tapped
+from ldc.training.publishing import published_student, skeleton
+from ldc.training.strategies.micro_batches import is_accumulating
+from ldc.training.strategies.parts import is_sharded, local
 
 
 class DistillationModule(LightningModule):
@@ -39,6 +43,9 @@ class DistillationModule(LightningModule):
         samples_seen: samples that all ranks together have been given, over all runs of this fit.
         losses: the latest micro-batch's named losses, detached, on the device.
         metrics: the latest log step's `train/<name>`.
+        average: the WeightAverage whose tensors a checkpoint holds, or None.
+        published: at the end of a fit that sharded the student, the whole of it with the weights that are published, on
+            rank zero; None elsewhere.
 
     Raises:
         ValueError: the objective needs a network that is not given.
@@ -65,6 +72,8 @@ class DistillationModule(LightningModule):
         self.objective = objective
         self.make_optimizer, self.make_schedule, self.encode = optimizer, schedule, encode
         self.target_decay = target_decay
+        self.average: Any = None
+        self._published: list[nn.Module | None] = [None]
         self.samples_seen = 0
         self.losses: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
@@ -78,6 +87,7 @@ class DistillationModule(LightningModule):
             for network in filter(None, networks):
                 network.to(memory_format=torch.channels_last)
         self.target = None if target_decay is None else frozen_copy(student)
+        self.skeleton = [skeleton(student)]  # to gather a sharded student into
         self.student = tapped(student.train(), getattr(objective, "student_points", ()))
         # Lists keep modules out of the module tree: the teacher is not ours to save, the student is in it already.
         self._bare_student = [student]
@@ -94,6 +104,10 @@ class DistillationModule(LightningModule):
     def bare_student(self) -> nn.Module:
         """The student without taps: what is saved, published and drawn from."""
         return self._bare_student[0]
+
+    @property
+    def published(self) -> nn.Module | None:
+        return self._published[0]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         losses = self.objective(Networks(self.student, self.teacher, self.target), batch)
@@ -127,6 +141,12 @@ class DistillationModule(LightningModule):
             logger.log_metrics(self.metrics, step=self.trainer.global_step + 1)
             logger.save()
 
+    def configure_model(self) -> None:
+        """Lets a strategy shard the networks, before the optimizer is made of their parameters."""
+        prepare = getattr(self.trainer.strategy, "prepare", None)
+        if prepare is not None:
+            prepare(self)
+
     def configure_optimizers(self) -> Any:
         optimizer: Any = self.make_optimizer([p for p in self.student.parameters() if p.requires_grad])
         if "mixed" in str(self.trainer.precision) and self.trainer.gradient_clip_val:
@@ -142,14 +162,18 @@ class DistillationModule(LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
+        if is_accumulating(self.trainer):
+            return
         self.update_target()
         self.write_log()
 
+    @torch.no_grad()
     def update_target(self) -> None:
         """Moves the target: parameters <- mu target + (1 - mu) student; buffers stay (Luo et al. 2023, Algorithm 1)."""
         if self.target is None or self.target_decay is None:
             return
-        move_towards(self.target.parameters(), self.bare_student.parameters(), 1 - self.target_decay)
+        target, student = (map(local, network.parameters()) for network in (self.target, self.bare_student))
+        move_towards(target, student, 1 - self.target_decay)
 
     def on_fit_start(self) -> None:
         for network in (self.teacher, self.encode):
@@ -162,6 +186,11 @@ class DistillationModule(LightningModule):
             raise ValueError(
                 f"num_batches of the data must be at least {needed}, not {self.trainer.num_training_batches}."
             )
+
+    def on_train_end(self) -> None:
+        if any(is_sharded(p) for p in self.bare_student.parameters()):
+            with published_student(self, self.average) as student:
+                self._published = [None if student is None else student.cpu()]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Moves a batch but for its positions: the host makes draws of them, and must not wait for the device."""
@@ -179,27 +208,33 @@ class DistillationModule(LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.samples_seen += len(batch.positions) * self.trainer.world_size
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Returns the student's and the target's own keys, prefixed; no taps, no teacher."""
-        networks = {"student": self.bare_student, "target": self.target}
-        return {
-            f"{name}.{key}": value
-            for name, network in networks.items()
-            if network is not None
-            for key, value in network.state_dict().items()
-        }
+    @property
+    def networks(self) -> dict[str, nn.Module | None]:
+        """The networks that a checkpoint holds, by the prefix of their names: no taps, no teacher."""
+        return {"student": self.bare_student, "target": self.target}
 
+    def stored(self) -> dict[str, Any]:
+        """Returns what this rank has of student, target and average, sharing memory with them."""
+        return state.stored(self.networks, {} if self.average is None else self.average.values(self.bare_student))
+
+    def check_stored(self, shapes: Mapping[str, torch.Size]) -> None:
+        """Raises ValueError where a checkpoint's tensors are not these networks', whatever `strict` says."""
+        state.check_complete(shapes, state.stored_shapes(self.networks, averaged=self.average is not None))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns the student's, the target's and the average's tensors, prefixed."""
+        return self.stored()
+
+    @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> None:
-        """Loads what `state_dict` gives.
+        """Copies in what `state_dict` gives.
 
         Raises:
             ValueError: a tensor is missing, unknown or of another shape, whatever `strict` says.
         """
-        check_complete(state_dict, self.state_dict())
-        for name, network in (("student.", self.bare_student), ("target.", self.target)):
-            own = {key.removeprefix(name): value for key, value in state_dict.items() if key.startswith(name)}
-            if network is not None:
-                network.load_state_dict(own, strict=True, assign=assign)
+        self.check_stored({name: value.shape for name, value in state_dict.items()})
+        for name, value in self.stored().items():
+            value.copy_(state_dict[name])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint |= {"samples_seen": self.samples_seen, "metrics": self.metrics}
@@ -215,16 +250,3 @@ def check_needs(objective: Any, teacher: Any, target_decay: float | None) -> Non
         raise ValueError(f"teacher must be given for {type(objective).__name__}, not None.")
     if "target" in needs and target_decay is None:
         raise ValueError(f"target_decay must be given for {type(objective).__name__}, not None.")
-
-
-def check_complete(given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Raises ValueError where a checkpoint's tensors are not exactly the expected ones by name and shape."""
-    for names, word in ((expected.keys() - given.keys(), "missing"), (given.keys() - expected.keys(), "unknown")):
-        if names:
-            raise ValueError(
-                f"the checkpoint must hold exactly the {len(expected)} tensors of student and target,"
-                f" but {len(names)} are {word}, the first {min(names)!r}."
-            )
-    for name, value in expected.items():
-        if given[name].shape != value.shape:
-            raise ValueError(f"{name} must have shape {tuple(value.shape)}, not {tuple(given[name].shape)}.")

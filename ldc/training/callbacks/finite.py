@@ -12,6 +12,9 @@ from lightning.pytorch import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ldc.training.strategies.micro_batches import is_accumulating
+from ldc.training.strategies.parts import local
+
 MAX_KEYS = 16  # named in the message
 
 
@@ -64,15 +67,18 @@ class FiniteCheck(Callback):
 
     @torch.no_grad()
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:
+        if is_accumulating(trainer):
+            return
         self.read()  # the flags of the step before: this step is queued already, so nothing waits
         micro_batches, self._micro_batches = self._micro_batches, []
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        gradients = torch.ones_like(micro_batches[0].losses[:1]) if scaled else finite_gradients(optimizer)
+        own = [] if scaled else own_gradients(trainer.strategy, optimizer)
+        gradients = finite_gradients(own) if own else torch.ones_like(micro_batches[0].losses[:1])
         bad = ~torch.cat([*(m.losses for m in micro_batches), gradients]).all()
         if trainer.world_size > 1:  # all ranks leave the same step out
             bad = bad.float()
             torch.distributed.all_reduce(bad, op=torch.distributed.ReduceOp.MAX)
-        late = scaled or mask(optimizer, bad.float())
+        late = scaled or mask(getattr(optimizer, "optimizer", optimizer), bad.float())  # DeepSpeed wraps torch's
         flags = torch.cat([*(torch.cat([m.losses, m.samples]) for m in micro_batches), gradients, ~bad.bool().view(1)])
         self._pending = Pending(trainer.global_step + 1, micro_batches, *to_host(flags))
         if not late:
@@ -103,9 +109,16 @@ def finite_samples(batch: Any, keys: list[str]) -> Tensor:
     return torch.stack(finite).all(0) if finite else torch.ones(len(keys), dtype=torch.bool)
 
 
-def finite_gradients(optimizer: Optimizer) -> Tensor:
+def own_gradients(strategy: Any, optimizer: Optimizer) -> list[Tensor]:
+    """Returns this rank's part of the gradients, which DeepSpeed keeps beside the parameters."""
+    if hasattr(strategy, "gradients"):
+        return strategy.gradients()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return [local(p.grad) for p in parameters if p.grad is not None]
+
+
+def finite_gradients(gradients: list[Tensor]) -> Tensor:
     """Returns whether the norm of all gradients is finite, (1,) bool."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     return torch.isfinite(torch.nn.utils.get_total_norm(gradients)).view(1)
 
 

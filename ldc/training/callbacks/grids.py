@@ -11,6 +11,7 @@ from torch import nn
 
 from ldc.training.callbacks.averaging import WeightAverage
 from ldc.training.loggers import log_image
+from ldc.training.publishing import published_student
 
 LABEL_PX = 14
 
@@ -49,12 +50,15 @@ class SampleGrids(Callback):
         self.draw(trainer, pl_module)
 
     def draw(self, trainer: Any, pl_module: Any) -> None:
-        """Draws, writes and logs the grid of this step, once."""
+        """Draws, writes and logs the grid of this step, once; all ranks must call it, and rank zero draws."""
         step = trainer.global_step
-        if step in (0, self._drawn) or not trainer.is_global_zero:
+        if step in (0, self._drawn):
             return
         self._drawn = step
-        image = self.bands(pl_module.bare_student)
+        with published_student(pl_module, self.average) as student:
+            if student is None:
+                return
+            image = self.bands(student)
         self.folder.mkdir(parents=True, exist_ok=True)
         image.save(self.folder / f"step-{step:06d}.png")
         for logger in trainer.loggers:
@@ -68,11 +72,7 @@ class SampleGrids(Callback):
         was_training = student.training
         student.eval()
         try:
-            if self.average is None:
-                images = [self.render(student, steps) for steps in self.sampling_steps]
-            else:
-                with self.average.applied(student):
-                    images = [self.render(student, steps) for steps in self.sampling_steps]
+            images = [self.render(student, steps) for steps in self.sampling_steps]
         finally:
             student.train(was_training)
         return stack([f"{n} step{'s' if n > 1 else ''}" for n in self.sampling_steps], images)
