@@ -30,6 +30,7 @@ NEEDS = {
     "gpu": ("CUDA", lambda _: torch.cuda.is_available()),
     "slurm": ("sbatch on the PATH", lambda _: shutil.which("sbatch") is not None),
     "tmpfs": ("right to mount", lambda _: can_mount()),
+    "kills": ("-m kills", lambda config: "kills" in config.option.markexpr),
     "full_size": ("-m full_size", lambda config: "full_size" in config.option.markexpr),
 }
 SKIPPED = pytest.StashKey[dict[str, int]]()
