@@ -1,12 +1,15 @@
 """Checkpoints of small real files, and fits of a toy network that make real ones."""
 
 import os
+import resource
 import subprocess
+import time
 
 import pytest
 from lightning.pytorch import Callback
 
 from ldc.training import fit
+from ldc.training.callbacks import Checkpoints
 from ldc.training.checkpoints import STATE, Manifest, Store
 from ldc.training.checkpoints.manifest import contents, entry
 
@@ -95,6 +98,31 @@ class Notes(Callback):
     def on_save_checkpoint(self, trainer, _module, checkpoint):
         if trainer.global_step >= self.start:
             checkpoint["notes"] = self.text
+
+
+class Refuse(Callback):
+    """Has the system refuse what rank 0 writes of the checkpoint of one step, which ends before the next step does."""
+
+    def __init__(self, step):
+        self.step = step
+        self.stopped_at = None
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.is_global_zero and trainer.global_step in {self.step - 1, self.step}:
+            checkpoints = next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints))
+            while checkpoints.saver._background.is_running():
+                time.sleep(0.001)
+        if trainer.is_global_zero and trainer.global_step == self.step - 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+
+    def on_exception(self, trainer, *_):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        self.stopped_at = trainer.global_step
+
+
+@pytest.fixture
+def refuse():
+    return Refuse
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Fits whose checkpoints are written beside the training."""
 
-import resource
-import time
-
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -10,28 +7,6 @@ from lightning.pytorch import Callback
 from ldc.training.callbacks import Checkpoints
 from ldc.training.checkpoints import SaveError, folders, newest
 from ldc.training.checkpoints.file_io import on_host
-
-
-def checkpoints_of(trainer):
-    return next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints))
-
-
-class Refuse(Callback):
-    """Has the system refuse the checkpoint of one step, which is over before the next step's end."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_train_batch_start(self, trainer, *_):
-        if trainer.global_step in {self.step - 1, self.step}:
-            while checkpoints_of(trainer).saver._background.is_running():
-                time.sleep(0.001)
-        if trainer.global_step == self.step - 1:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-
-    def on_exception(self, trainer, *_):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        self.stopped_at = trainer.global_step
 
 
 def test_checkpoints_that_are_written_beside_the_training_are_bit_for_bit_the_others(run, tmp_path):
@@ -45,18 +20,18 @@ def test_checkpoints_that_are_written_beside_the_training_are_bit_for_bit_the_ot
             assert (folder / name).read_bytes() == (made[1][step] / name).read_bytes(), (step, name)
 
 
-def test_an_error_stops_the_fit_at_the_end_of_the_next_step(run, tmp_path):
-    refuse = Refuse(2)
+def test_an_error_stops_the_fit_at_the_end_of_the_next_step(run, refuse, tmp_path):
+    refusal = refuse(2)
     with pytest.raises(SaveError, match="the checkpoint of step 2 must be written to"):
-        run(steps=6, callbacks=[refuse], async_checkpoints=True)
+        run(steps=6, callbacks=[refusal], async_checkpoints=True)
 
-    assert refuse.stopped_at == 3
+    assert refusal.stopped_at == 3
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
 
 
-def test_an_error_of_the_last_checkpoint_is_raised_at_the_end_of_the_fit(run, tmp_path):
+def test_an_error_of_the_last_checkpoint_is_raised_at_the_end_of_the_fit(run, refuse, tmp_path):
     with pytest.raises(SaveError, match="the checkpoint of step 3 must be written to"):
-        run(steps=3, callbacks=[Refuse(3)], async_checkpoints=True)
+        run(steps=3, callbacks=[refuse(3)], async_checkpoints=True)
     assert list(folders(tmp_path)) == [1, 2]
 
 
@@ -77,7 +52,7 @@ def test_a_save_now_waits_for_the_one_that_is_being_written(run, tmp_path):
     class Now(Callback):
         def on_train_batch_start(self, trainer, *_):
             if trainer.global_step == 2:
-                checkpoints_of(trainer).save_now(trainer)
+                next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints)).save_now(trainer)
                 found.append(newest(tmp_path))
 
     run(steps=3, callbacks=[Now()], async_checkpoints=True)

@@ -1,6 +1,5 @@
 """Fits that save synchronously: what is on the disk, and what a failing save leaves behind."""
 
-import resource
 import signal
 
 import pytest
@@ -12,22 +11,6 @@ from ldc.training.checkpoints import SaveError, folders, newest
 from ldc.training.checkpoints.manifest import read
 
 MIB = 2**20
-
-
-class Limit(Callback):
-    """Lets this process write files of at most so many bytes in one step; the system refuses more, as a full disk."""
-
-    def __init__(self, step, size=4096):
-        self.step, self.size = step, size
-
-    def on_train_batch_start(self, trainer, *_):
-        if trainer.global_step + 1 == self.step:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
-
-    def on_exception(self, *_):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-    on_train_end = on_exception
 
 
 def test_a_fit_saves_every_n_steps_and_at_the_end_and_keeps_the_last_two(run, tmp_path):
@@ -75,9 +58,11 @@ def test_a_finished_fit_names_the_checkpoint_that_it_was_read_from(run, tmp_path
     assert (result.checkpoint, seen) == (newest(tmp_path), [])
 
 
-def test_a_write_that_the_system_refuses_ends_the_fit_with_a_sentence_and_the_last_checkpoint_whole(run, tmp_path):
+def test_a_write_that_the_system_refuses_ends_the_fit_with_a_sentence_and_the_last_checkpoint_whole(
+    run, refuse, tmp_path
+):
     with pytest.raises(SaveError) as error:
-        run(callbacks=[Limit(3)])
+        run(callbacks=[refuse(3)])
 
     last = tmp_path / "checkpoints" / "step-00000002"
     assert str(error.value) == (
@@ -89,9 +74,9 @@ def test_a_write_that_the_system_refuses_ends_the_fit_with_a_sentence_and_the_la
     assert newest(tmp_path) == last
 
 
-def test_a_fit_that_could_not_save_goes_on_when_it_can(run, tmp_path):
+def test_a_fit_that_could_not_save_goes_on_when_it_can(run, refuse, tmp_path):
     with pytest.raises(SaveError):
-        run(callbacks=[Limit(3)])
+        run(callbacks=[refuse(3)])
     _, seen = run()
     assert seen == list(range(8, 16))
 
