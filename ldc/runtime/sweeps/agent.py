@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ldc.runtime.stops import EXIT_CODES
 from ldc.runtime.sweeps.ledger import FAILED, FINISHED, INTERRUPTED, RUNNING, Ledger, held
 from ldc.runtime.sweeps.trials import Trial
 
 log = logging.getLogger(__name__)
-_STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL)  # how a trial ends that can go on
+# How a trial ends that can go on: it says so, or was killed.
+_STOPPED = (*EXIT_CODES, *(-number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL)))
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _SECONDS_TO_SAVE = 600.0
 

@@ -12,6 +12,7 @@ from ldc.runtime.sweeps.file import SweepFile
 from ldc.runtime.sweeps.parameters import Parameter
 
 MAX_TICKS = 8  # more values of a grid are not labelled one by one
+MAX_LETTERS = 12  # longer names would run into each other
 _WIDE_RATIO = 20  # a list of numbers that spans more than this stands on a logarithmic axis
 
 
@@ -49,7 +50,8 @@ def _draw(axes: Axes, parameter: Parameter, rows: Sequence[Mapping[str, Any]], f
     x: list[float] = numbers if known is not None else [names.index(str(value)) for value in given]
     y = [row["metric"] for row in rows]
     if known is None:
-        axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
+        slanted = {"rotation": 20, "ha": "right"} if max(map(len, names)) > MAX_LETTERS else {}
+        axes.set_xticks(range(len(names)), names, **slanted)
     else:
         is_log = parameter.is_log or is_wide(known)
         axes.set_xscale("log" if is_log else "linear")

@@ -97,7 +97,7 @@ def test_a_shipped_file_composes_with_all_its_values_and_names_a_figure_of_the_r
         assert cfg.run == "agents1d"  # W&B's trial is the run, whenever it is started
         assert "wandb" in cfg.logger.names
         if command == "launch":
-            assert list(cfg.cluster.options) == ["--wait", "--dependency=singleton"]
+            assert list(cfg.cluster.options) == ["--wait"]
             assert cfg.submit
         words = [word for word in words if word.partition("=")[0].partition(".")[0] not in {"cluster", "submit"}]
         run = prepare(train_config(words))  # refuses a metric of no stage or setting
