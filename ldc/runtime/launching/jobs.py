@@ -1,0 +1,117 @@
+"""From a launch's config to its jobs: one, one a stage, each of them an array where values are given."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from ldc.artifacts import find
+from ldc.runtime.chain import Stage, chain, identities, unchecked
+from ldc.runtime.composing import train_config
+from ldc.runtime.launching.cluster import Cluster
+from ldc.runtime.launching.variants import label, variants
+from ldc.runtime.launching.words import Words, train_words
+from ldc.runtime.run import Run, prepare
+
+FOLDER = "slurm"  # in the run's folder, or in that of an array: scripts, and what the jobs say
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of `ldc.train`: the words that set it apart, and its checked stages."""
+
+    words: tuple[str, ...]
+    run: Run
+    stages: tuple[Stage, ...]
+    finished: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One script: a task, or an array of several that are started alike."""
+
+    name: str
+    cluster: Cluster
+    words: Words
+    stage: str | None  # the one that it makes; None: what the words say
+    tasks: tuple[Task, ...]
+    is_array: bool
+    folder: Path
+    after: str | None = None  # the name of the job whose success it waits for
+
+
+def jobs(cfg: DictConfig, arguments: Sequence[str]) -> list[Job]:
+    """Returns the launch's jobs, those that wait after those they wait for.
+
+    Args:
+        cfg: conf/launch.yaml, composed of `arguments`.
+        arguments: the command line; what is not the launch's own goes on to `ldc.train`.
+
+    Raises:
+        ValueError: a setting is wrong, for the cluster or for `ldc.train`.
+    """
+    words = train_words(arguments)
+    cluster = instantiate(cfg.cluster, _convert_="all")
+    _check(cfg, cluster)
+    tasks, base = _tasks(cfg, words, cluster)
+    first, folder = tasks[0].run, Path(cluster.workdir or Path.cwd()) / base / FOLDER
+    whole = Job(f"{first.cfg.name}-{base.name}", cluster, words, None, tasks, base != first.folder, folder)
+    return list(_chained(cfg, whole)) if cfg.chain else [whole]
+
+
+def _check(cfg: DictConfig, cluster: Cluster) -> None:
+    if cfg.fresh:
+        raise ValueError(
+            "fresh must be false in a job, which goes on when it is requeued, not true: choose another run."
+        )
+    if cfg.chain and cfg.stage is not None:
+        raise ValueError(f"stage must be null with chain=true, which makes a job of each, not {cfg.stage!r}.")
+    has_gpu, is_cpu = cluster.gpus_per_node > 0, cfg.trainer.accelerator == "cpu"
+    if has_gpu == is_cpu:
+        wanted = "gpu, since the cluster gives GPUs" if has_gpu else "cpu, since the cluster gives no GPUs"
+        raise ValueError(f"trainer.accelerator must be {wanted}, not {cfg.trainer.accelerator!r}: choose trainer=NAME.")
+
+
+def _tasks(cfg: DictConfig, words: Words, cluster: Cluster) -> tuple[tuple[Task, ...], Path]:
+    """Returns the runs, and the folder of the one or of their array."""
+    base = prepare(train_config([*words.settings, *([] if cfg.run is None else [f"run={cfg.run}"])])).folder
+    chosen = list(variants(cfg.array))
+    if not chosen:
+        return (_task(cfg, words, cluster, (f"run={base.name}",)),), base
+    tasks = []
+    for variant in chosen:
+        own = tuple(f"{key}={value}" for key, value in variant.items() if key != "run")
+        run = variant.get("run") or f"{base.name}-{label(variant)}"
+        tasks.append(_task(cfg, words, cluster, (*own, f"run={run}")))
+    names = [task.run.folder.name for task in tasks]
+    if len({*names, base.name}) <= len(names):
+        raise ValueError(f"array must give every run a name of its own, not {', '.join(names)}: add +array.run=[...].")
+    return tuple(tasks), base
+
+
+def _task(cfg: DictConfig, words: Words, cluster: Cluster, own: tuple[str, ...]) -> Task:
+    run = prepare(train_config([*words.settings, *words.first, *own, *cluster.words, "dry_run=true"]))
+    if not cfg.check:
+        return Task(own, run, tuple(unchecked(run.cfg)))
+    stages = tuple(chain(run.cfg))
+    ids = identities(stages)
+    for stage in stages:
+        stage.refuse_other_config(run.folder / stage.name, ids[stage.name])
+    finished = frozenset(stage.name for stage in stages if find(run.folder / stage.name) is not None)
+    return Task(own, run, stages, finished)
+
+
+def _chained(cfg: DictConfig, whole: Job) -> Iterator[Job]:
+    """Yields a job a stage, each to wait for the one before; the first stages that are finished need none."""
+    after = None
+    for stage in whole.tasks[0].stages:
+        if after is None and all(stage.name in task.finished for task in whole.tasks):
+            continue
+        cluster = whole.cluster.of_stage(stage.name, trains=stage.kind.trains)
+        if stage.kind.trains and cluster.words != whole.cluster.words:
+            _task(cfg, whole.words, cluster, whole.tasks[0].words)  # its batch may not divide by so many processes
+        job = replace(whole, name=f"{whole.name}-{stage.name}", cluster=cluster, stage=stage.name, after=after)
+        yield job
+        after = job.name

@@ -1,0 +1,102 @@
+"""Writes a job as the script that sbatch takes. Every word of the user's reaches `ldc.train` as it was typed."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ldc.runtime.launching.jobs import Job, Task
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+REQUEUE_FILE = "LDC_REQUEUE_FILE"
+_REQUEUED = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]'
+
+
+def script(job: Job) -> str:
+    """Returns the script's text.
+
+    Raises:
+        ValueError: an option of sbatch holds a line break.
+    """
+    lines = ["#!/usr/bin/env bash", "# Made by python -m ldc.launch: to change it, make it anew."]
+    lines.append("# shellcheck disable=SC2016  # nothing in ldc.train's words is for bash to expand")
+    lines += [f"#SBATCH {_option(option)}" for option in _options(job)]
+    lines += ["", "set -eo pipefail", *_environment(job), "", *_command(job)]
+    if job.is_array:
+        lines += ["", *_choice(job.tasks)]
+    if job.words.first:
+        first = f"command+=({' '.join(map(quoted, job.words.first))})"
+        lines += ["", f"{_REQUEUED} || {first} # a requeued job goes on from its own"]
+    return "\n".join([*lines, "", *_run(job), ""])
+
+
+def workdir(job: Job) -> str:
+    """Returns the folder in which the job runs, by which relative paths go."""
+    return job.cluster.workdir or str(Path.cwd())
+
+
+def quoted(word: str) -> str:
+    """Returns a word as bash reads it back; control characters, which sbatch may refuse in a script, are escaped."""
+    if not _CONTROL.search(word):
+        return shlex.quote(word)
+    plain = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + _CONTROL.sub(lambda match: f"\\{ord(match[0]):03o}", plain) + "'"
+
+
+def _options(job: Job) -> list[str]:
+    name = "%A_%a" if job.is_array else "%j"
+    output = str(job.folder / f"{job.name}").replace("%", "%%")
+    # singleton: jobs of one name, as two launches of a run have, never run at once and write into its folder together.
+    options = [f"--job-name={job.name}", "--dependency=singleton", *job.cluster.sbatch_options()]
+    options += [f"--chdir={workdir(job)}", f"--output={output}-{name}.out"]
+    if job.is_array:
+        limit = "" if job.cluster.array_limit is None else f"%{job.cluster.array_limit}"
+        options.append(f"--array=0-{len(job.tasks) - 1}{limit}")
+    return options
+
+
+def _option(option: str) -> str:
+    if _CONTROL.search(option):
+        raise ValueError(f"An option of sbatch must be one line, not {option!r}.")
+    return shlex.quote(option)
+
+
+def _environment(job: Job) -> Iterator[str]:
+    for name, value in job.cluster.env.items():
+        yield f"export {name}={quoted(str(value))}"
+    yield from job.cluster.setup
+
+
+def _command(job: Job) -> list[str]:
+    prefix = job.cluster.image.prefix(workdir(job), has_gpu=job.cluster.gpus_per_node > 0)
+    words = [*job.words.settings, *([] if job.is_array else job.tasks[0].words), *job.cluster.words]
+    if job.stage is not None:
+        words.append(f"stage={job.stage}")
+    start = " ".join(map(quoted, [*prefix, job.cluster.python, "-m", "ldc.train", *job.words.flags]))
+    return ["command=(", f"  {start}", *(f"  {quoted(word)}" for word in words), ")"]
+
+
+def _run(job: Job) -> list[str]:
+    """Returns the lines that run the command; a container has no scontrol, so there a file asks for requeueing."""
+    run = f'{job.cluster.srun(workdir(job))} "${{command[@]}}"'
+    if job.cluster.image.kind == "none":
+        return [run]
+    marker = quoted(f"{job.folder}/requeue-") + '"$SLURM_JOB_ID"'
+    return [
+        f"export {REQUEUE_FILE}={marker}",
+        f'rm -f "${REQUEUE_FILE}"',
+        "status=0",
+        f"{run} || status=$?",
+        f'if [ -e "${REQUEUE_FILE}" ]; then',
+        f'  rm "${REQUEUE_FILE}"',
+        '  scontrol requeue "$SLURM_JOB_ID"',
+        "fi",
+        'exit "$status"',
+    ]
+
+
+def _choice(tasks: Sequence[Task]) -> Iterator[str]:
+    yield 'case "$SLURM_ARRAY_TASK_ID" in'
+    for number, task in enumerate(tasks):
+        yield f"  {number}) command+=({' '.join(map(quoted, task.words))}) ;;"
+    yield "esac"
