@@ -24,7 +24,7 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run docker/*.sh
+	$(BIN)/shellcheck .ci/* docker/*.sh launch/*.sh launch/examples/*/*.sbatch
 	$(BIN)/hadolint docker/Dockerfile
 
 # The comparison of the default run (trained first where it is not finished), the teacher's sheet, its guidance sweep.
