@@ -3,8 +3,10 @@
 import logging
 import os
 import subprocess
+from pathlib import Path
 
 _SECONDS = 60
+_ASKING = "LDC_REQUEUE_FILE"  # set by the scripts of ldc.launch for containers, in which there is no scontrol
 log = logging.getLogger(__name__)
 
 
@@ -17,11 +19,16 @@ def job_id() -> str | None:
 def requeue() -> bool:
     """Asks SLURM once to queue this job again; SLURM then ends it by SIGTERM, whatever its exit code.
 
+    Where $LDC_REQUEUE_FILE names a file, that is made instead, and the job's script asks once the process has ended.
     A failure is a line of the log, not an error: the state is saved, and the process ends as it would have.
     """
     job = job_id()
     if job is None:
         return False
+    if file := os.environ.get(_ASKING):
+        Path(file).touch()
+        log.warning("SLURM job %s asks its script to be queued again.", job)
+        return True
     reason = _refusal(["scontrol", "requeue", job])
     if reason is None:
         log.warning("SLURM job %s is queued again.", job)

@@ -32,3 +32,11 @@ def test_what_is_no_job_is_not_queued_again(fake_slurm, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID")
     assert not requeue()
     assert calls() == []
+
+
+def test_where_the_script_is_to_ask_a_file_tells_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("LDC_REQUEUE_FILE", str(tmp_path / "requeue-7"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert requeue()
+    assert (tmp_path / "requeue-7").is_file()
