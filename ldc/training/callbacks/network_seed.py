@@ -17,4 +17,5 @@ class NetworkSeed(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         seed = getattr(trainer.datamodule, "seed", 0)
-        torch.manual_seed(int(randomness.integers(seed, "network", batch.positions[:1], 2**62)))
+        (number,) = randomness.integers(seed, "network", batch.positions[:1], 2**62).tolist()
+        torch.manual_seed(number)
