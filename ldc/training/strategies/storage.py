@@ -28,7 +28,11 @@ class SavePlanner(DefaultSavePlanner):
 
 
 class LoadPlanner(DefaultLoadPlanner):
-    """The same for reading."""
+    """The same for reading, without the changes that torch makes to nested states and meta tensors."""
+
+    def set_up_planner(self, state_dict: Any, metadata: Any = None, is_coordinator: bool = False) -> None:
+        self.flatten_state_dict = False
+        self.state_dict, self.metadata, self.is_coordinator = state_dict, metadata, is_coordinator
 
     def lookup_tensor(self, index: MetadataIndex) -> Any:
         found = self.state_dict[index.fqn]

@@ -1,14 +1,13 @@
 """DeepSpeed's ZeRO: the optimizer's moments (1), the gradients too (2), the parameters too (3) are divided among ranks.
 
 DeepSpeed clips gradients, counts micro-batches and takes the optimizer's step; checkpoints are this project's, since
-DeepSpeed's hold no average and cannot be read by another number of ranks. deepspeed is imported when a strategy is made.
+DeepSpeed's hold no average, and no other number of ranks can read them. deepspeed is imported when a strategy is made.
 """
 
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
