@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from ldc.runtime.sweeps.trials import Trial
 log = logging.getLogger(__name__)
 # How a trial ends that can go on: it says so, or was killed.
 _STOPPED = (*EXIT_CODES, *(-number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL)))
+WANDB_RUN = "WANDB_RUN_ID"  # W&B's agent gives each trial one; here a trial's is its own run folder's
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _SECONDS_TO_SAVE = 600.0
 
@@ -55,10 +57,17 @@ def _run(trial: Trial, run_folder: Path, ledger: Ledger, output: Path, lock: int
     ledger.update(trial.id, state=RUNNING, values=trial.values, run=str(run_folder), attempts=attempts, error=None)
     start = time.monotonic()
     words = [sys.executable, "-m", trial.program, *trial.arguments]
+    environment = {name: value for name, value in os.environ.items() if name != WANDB_RUN}
     # To a file and not a pipe, and in its own session: it lives on where the agent is killed, and is told to stop once.
     with output.open("a") as file:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, pass_fds=[lock]
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            start_new_session=True,
+            pass_fds=[lock],
         )
         try:
             code = process.wait()

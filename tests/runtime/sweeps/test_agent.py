@@ -20,6 +20,7 @@ folder = pathlib.Path(words["paths.outputs"]) / words["run"]
 folder.mkdir(parents=True, exist_ok=True)
 with (folder / "starts").open("a") as file:
     file.write("x")
+assert "WANDB_RUN_ID" not in os.environ
 match words["do"]:
     case "wait":  # until it is told to go on, or to stop
         while not pathlib.Path(words["go"]).exists():
@@ -83,7 +84,8 @@ def agent(trials, folder):
     return child
 
 
-def test_finished_trials_are_not_run_again(tmp_path, trial):
+def test_finished_trials_are_not_run_again(tmp_path, trial, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "another")  # a trial's is its own
     trials = [trial(1), trial(2)]
     for _ in range(2):
         ledger = run_trials(trials, tmp_path / "sweep")

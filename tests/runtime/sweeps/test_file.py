@@ -3,7 +3,9 @@
 import logging
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
+from wandb.sdk.launch.sweeps.utils import create_sweep_command
 
 from ldc.runtime import CONF
 from ldc.runtime.arguments import legalise
@@ -79,6 +81,15 @@ def assignments(sweep):
     lists = {p.name: p.values() or [p.draw(0, number) for number in range(2)] for p in sweep.parameters}
     length = max(map(len, lists.values()))
     return [{name: values[place % len(values)] for name, values in lists.items()} for place in range(length)]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_wandbs_agent_leaves_a_shipped_files_settings_as_they_are(path):
+    command = yaml.safe_load(path.read_text())["command"]
+    assert create_sweep_command(list(command)) == command  # it fills in ${envvar:NAME} alone
+    macros = [word for word in command if word.startswith("${")]
+    assert macros == ["${env}", "${interpreter}", "${program}", ARGUMENTS]
+    assert "run=${oc.env:WANDB_RUN_ID}" in command
 
 
 def test_there_are_shipped_files():
