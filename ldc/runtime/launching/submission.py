@@ -29,7 +29,8 @@ def submit(jobs: Sequence[Job], scripts: dict[str, Path]) -> dict[str, str]:
     """Submits the scripts, each to wait for its predecessor, and returns the jobs' ids by their names.
 
     Raises:
-        ValueError: there is no sbatch, or it refuses a script; the jobs that were submitted before are named.
+        ValueError: there is no sbatch, it refuses a script, where the jobs that were submitted before are named, or a
+            job that it waits for fails.
     """
     if shutil.which("sbatch") is None:
         raise ValueError("submit must be false where there is no sbatch: take the scripts to the cluster's login node.")
@@ -38,11 +39,14 @@ def submit(jobs: Sequence[Job], scripts: dict[str, Path]) -> dict[str, str]:
         words = ["sbatch", "--parsable", *_waits(job, ids), str(scripts[job.name])]
         job.folder.mkdir(parents=True, exist_ok=True)  # sbatch makes no folder for what a job says: the job would fail
         answer = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
+        taken = answer.stdout.strip().partition(";")[0]
+        if answer.returncode and taken:  # cluster.options=["--wait"]: sbatch ends as the job does
+            raise ValueError(f"Job {taken} must end well, but ended with code {answer.returncode}: see {job.folder}.")
         if answer.returncode:
             said = " ".join(answer.stderr.split()).removesuffix(".")
             before = f"; submitted before it: {', '.join(ids.values())}" if ids else ""
             raise ValueError(f"sbatch must take {scripts[job.name]}, but says {said!r}{before}.")
-        ids[job.name] = answer.stdout.strip().partition(";")[0]
+        ids[job.name] = taken
         log.info("Submitted %s as job %s.", job.name, ids[job.name])
     return ids
 
