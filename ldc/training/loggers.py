@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import wandb as weights_and_biases
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from ldc.training.checkpoints.durable import sync
 from ldc.training.csv_log import CSVLog
 
 NAMES = ("csv", "tensorboard", "wandb")
@@ -48,10 +50,7 @@ def wandb(folder: Path, run_name: str, project: str, stage: str = "") -> WandbLo
     neither `WANDB_MODE` nor a key says otherwise; `wandb sync` uploads such a run later.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / WANDB_ID
-    known = path.read_text() if path.is_file() else os.urandom(4).hex()
-    run_id = os.environ.get("WANDB_RUN_ID") or known
-    path.write_text(run_id)
+    run_id = kept_id(folder / WANDB_ID, os.environ.get("WANDB_RUN_ID"))
     current = weights_and_biases.run
     if current is not None and current.id != run_id:  # of another run in this process
         current.finish()
@@ -59,6 +58,21 @@ def wandb(folder: Path, run_name: str, project: str, stage: str = "") -> WandbLo
     offline = "WANDB_MODE" not in os.environ and not has_wandb_key()
     place: dict[str, Any] = {"project": project, "save_dir": folder, "offline": offline, "log_model": False}
     return StageInWandb(name=run_name, id=run_id, resume="allow", prefix=stage, experiment=current, **place)
+
+
+def kept_id(path: Path, given: str | None) -> str:
+    """Returns the W&B run's id: `given`, else the one that the file keeps, else a new one; rank zero keeps it there.
+
+    The other ranks have no W&B run. A process that is killed here leaves the old file, or a whole new one.
+    """
+    known = path.read_text() if path.is_file() else ""
+    run_id = given or known or os.urandom(4).hex()
+    if run_id != known and rank_zero_only.rank == 0:
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(run_id)
+        sync(temporary)
+        temporary.replace(path)
+    return run_id
 
 
 def finish_wandb(folder: Path, run_name: str, project: str, figures: Mapping[str, float]) -> None:

@@ -1,10 +1,16 @@
+import multiprocessing
+import os
+import signal
+
 import pytest
+from lightning.pytorch import Callback
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from ldc.training import loggers
+from ldc.training import fit, loggers
 from ldc.training.csv_log import CSVLog, read
-from ldc.training.loggers import finish_wandb, has_wandb_key, log_image
+from ldc.training.loggers import finish_wandb, has_wandb_key, kept_id, log_image
 from ldc.training.plots import loss_curves
 
 
@@ -106,3 +112,45 @@ def test_the_wandb_run_of_a_sweeps_trial_is_the_agents(tmp_path, offline, monkey
     monkeypatch.delenv("WANDB_RUN_ID")
     [log] = loggers(["wandb"], tmp_path / "distil", "run")
     assert log.version == "trial7"
+
+
+def test_only_rank_zero_keeps_the_id_and_no_part_of_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    kept_id(tmp_path / "id", None)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    first = kept_id(tmp_path / "id", None)
+    assert [kept_id(tmp_path / "id", given) for given in (None, "agent", None)] == [first, "agent", "agent"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "id"]
+
+
+class SignalSelf(Callback):
+    """Tells the process in the second step to stop and to come again."""
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.integration
+def test_a_fit_that_was_stopped_goes_on_in_the_same_wandb_run(toy_module, toy_data, tmp_path, offline):
+    def work(*callbacks):
+        folder = tmp_path / "run" / "distil"
+        log = loggers(["wandb"], folder, "run")
+        options = {"max_steps": 4, "log_every_n_steps": 1, "accelerator": "cpu", "progress": False}
+        try:
+            fit(toy_module(), toy_data(4), folder=folder, loggers=log, callbacks=callbacks, **options)
+        finally:
+            log[0].experiment.finish()  # as W&B does at the end of a process that is no fork
+
+    codes = []
+    for callbacks in ((SignalSelf(),), ()):  # two processes, as a job and the same job queued again
+        process = multiprocessing.get_context("fork").Process(target=work, args=callbacks)
+        process.start()
+        process.join()
+        codes.append(process.exitcode)
+
+    assert codes == [138, 0]
+    run_id = (tmp_path / "run" / "wandb-run-id").read_text()
+    names = [path.name for path in (tmp_path / "run" / "wandb").glob("offline-run-*")]
+    assert [name.rpartition("-")[2] for name in names] == [run_id, run_id]
