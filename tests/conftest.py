@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -26,9 +27,17 @@ def can_mount():
         return all(subprocess.run(c, capture_output=True, check=False).returncode == 0 for c in commands)  # noqa: S603
 
 
+def has_slurm():
+    """Tells whether a SLURM controller answers whose only node is this machine: jobs of tests go nowhere else."""
+    if shutil.which("sinfo") is None:
+        return False
+    answer = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True, check=False)  # noqa: S607
+    return answer.returncode == 0 and set(answer.stdout.split()) == {platform.node().partition(".")[0]}
+
+
 NEEDS = {
     "gpu": ("CUDA", lambda _: torch.cuda.is_available()),
-    "slurm": ("sbatch on the PATH", lambda _: shutil.which("sbatch") is not None),
+    "slurm": ("SLURM controller of this machine alone: .ci/slurm starts one", lambda _: has_slurm()),
     "tmpfs": ("right to mount", lambda _: can_mount()),
     "kills": ("-m kills", lambda config: "kills" in config.option.markexpr),
     "full_size": ("-m full_size", lambda config: "full_size" in config.option.markexpr),
