@@ -44,7 +44,7 @@ class FitResult(NamedTuple):
     metrics: dict[str, float]  # the latest log step's `train/<name>`
     checkpoint: Path | None  # the folder of the last one, `folder/checkpoints/step-00000100`
     average: WeightAverage | None  # `with average.applied(module.bare_student):` gives the averaged weights
-    student: nn.Module | None = None  # where the student was sharded, all of it with the published weights, on rank zero
+    student: nn.Module | None = None  # on rank zero, where ranks had parts of it: the whole, as it is published
 
 
 def fit(

@@ -40,6 +40,7 @@ def stored(networks: Networks, average: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def detached(values: Tensor | None) -> Tensor | None:
+    """Returns a tensor without its graph, where there is one."""
     return None if values is None else values.detach()
 
 

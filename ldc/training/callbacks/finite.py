@@ -5,6 +5,7 @@ host asynchronously and read one step later, when the copy is done; then the run
 step. A checkpoint waits for the flag, so none is saved after a bad step.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import torch
@@ -40,6 +41,15 @@ class Pending(NamedTuple):
     copied: Any  # torch.cuda.Event, or None where the copy is done
 
 
+class Finding(NamedTuple):
+    """What one rank found in a bad step."""
+
+    names: list[str]  # of losses that are not finite
+    culprits: list[str]  # samples with non-finite inputs
+    suspects: list[str]  # samples of micro-batches with such losses
+    keys: list[str]  # all samples of the step
+
+
 class FiniteCheck(Callback):
     """Leaves out the update of a step whose losses or gradients are not finite, and stops the run a step later.
 
@@ -47,7 +57,7 @@ class FiniteCheck(Callback):
     gradient scaler leaves the step out, and overflowing gradients alone are its business, not an error.
 
     Raises:
-        NonFiniteError: naming losses, step and samples.
+        NonFiniteError: naming losses, step and samples, those of all ranks on every rank.
     """
 
     def __init__(self) -> None:
@@ -99,7 +109,7 @@ class FiniteCheck(Callback):
             pending.copied.synchronize()
         flags = pending.flags.tolist()
         if not flags[-1]:
-            raise NonFiniteError(message(pending, flags))
+            raise NonFiniteError(message(pending.step, of_all_ranks(found(pending, flags))))
 
 
 def finite_samples(batch: Any, keys: list[str]) -> Tensor:
@@ -141,19 +151,36 @@ def to_host(flags: Tensor) -> tuple[Tensor, Any]:
     return host, copied
 
 
-def message(pending: Pending, flags: list[bool]) -> str:
-    """Returns the sentence that names losses, step and samples: those whose inputs are bad, else the micro-batch's."""
+def found(pending: Pending, flags: list[bool]) -> Finding:
+    """Returns what this rank's flags tell."""
     names: dict[str, None] = {}
-    suspects, culprits = [], []
+    culprits, suspects, keys = [], [], []
     remaining = iter(flags)
     for micro_batch in pending.micro_batches:
         bad_losses = [name for name in micro_batch.names if not next(remaining)]
-        bad_samples = [key for key in micro_batch.keys if not next(remaining)]
+        culprits += [key for key in micro_batch.keys if not next(remaining)]
         names |= dict.fromkeys(bad_losses)
-        culprits += bad_samples
         suspects += micro_batch.keys if bad_losses else []
-    keys = culprits or suspects or [key for micro_batch in pending.micro_batches for key in micro_batch.keys]
-    what = ", ".join(names) or ("the gradients" if not next(remaining) else "those of another rank")
-    which = ", ".join(keys[:MAX_KEYS]) + (f" and {len(keys) - MAX_KEYS} more" if len(keys) > MAX_KEYS else "")
+        keys += micro_batch.keys
+    return Finding(list(names), culprits, suspects, keys)
+
+
+def of_all_ranks(finding: Finding) -> list[Finding]:
+    """Returns every rank's finding: all ranks know of a bad step at the same time, and stop at the same place."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return [finding]
+    findings = [finding] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(findings, finding)
+    return findings
+
+
+def message(step: int, findings: list[Finding]) -> str:
+    """Returns the sentence that names losses, step and samples: those whose inputs are bad, else the micro-batch's."""
+    names, culprits, suspects, keys = (
+        list(dict.fromkeys(itertools.chain(*fields))) for fields in zip(*findings, strict=True)
+    )
+    named = culprits or suspects or keys
+    which = ", ".join(named[:MAX_KEYS]) + (f" and {len(named) - MAX_KEYS} more" if len(named) > MAX_KEYS else "")
+    what = ", ".join(names) or "the gradients"
     cause = "with non-finite inputs" if culprits else "in the batch"
-    return f"Losses and gradients must be finite, but at step {pending.step} {what} were not; samples {cause}: {which}."
+    return f"Losses and gradients must be finite, but at step {step} {what} were not; samples {cause}: {which}."

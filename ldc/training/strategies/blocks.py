@@ -23,4 +23,5 @@ def blocks(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def has_lists(module: nn.Module) -> bool:
+    """Tells whether there are lists of modules anywhere inside."""
     return any(isinstance(inner, nn.ModuleList) for inner in module.modules())

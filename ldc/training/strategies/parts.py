@@ -1,8 +1,8 @@
 """What this rank holds of a parameter, whatever has sharded it: nothing (DDP), FSDP2 or ZeRO.
 
-Three kinds of parameters are told apart by what they carry: a DTensor (FSDP2), `ds_tensor` (ZeRO-3: the parameter itself
-is partitioned) and `_hp_mapping` (ZeRO-1 and 2: the parameter is whole, its updated copy in the optimizer is
-partitioned). All others are whole on every rank.
+Three kinds of sharded parameters are told apart by what they carry: a DTensor (FSDP2), `ds_tensor` (ZeRO-3: the
+parameter itself is partitioned) and `_hp_mapping` (ZeRO-1 and 2: the parameter is whole, its updated copy in the
+optimizer is partitioned). All others are whole on every rank.
 
 Legend: `values` are elementwise companions of a parameter (an average, a moment), local as `master` is.
 """

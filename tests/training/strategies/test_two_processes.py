@@ -1,0 +1,204 @@
+"""Every strategy trains with two real processes over gloo; all of them share one pair, which is the costly part."""
+
+import functools
+import shutil
+
+import pytest
+import torch
+
+from ldc.training import DistillationModule, NonFiniteError, WeightAverage, adamw, constant_with_warmup, fit, loggers
+from ldc.training.csv_log import read
+from ldc.training.strategies.storage import shapes
+from tests.training.conftest import ToyData, ToyNet, ToyObjective
+
+pytestmark = pytest.mark.integration
+
+SHARDED = ("fsdp2", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3")
+ALL = ("ddp", *SHARDED)
+ACCUMULATE = {"fsdp2": 2, "deepspeed_zero2": 2}
+STEPS, HALF = 20, 10
+BATCH = 4  # samples of a step, over all ranks
+BAD = 18  # a position in step 5: one of the ranks has it
+# Sums over four samples are taken in another order by two ranks: float32's rounding, 20 steps long.
+TOLERANCE = {"rtol": 2e-6, "atol": 1e-6}
+
+
+def network(seed):
+    torch.manual_seed(seed)
+    return ToyNet(5)  # whose parameters no number of ranks divides evenly
+
+
+def train(folder, strategy, ranks, *, bad=None, every=HALF):
+    """Returns the module and the result of a fit with a teacher, a target, an average, a warm-up and clipping."""
+    module = DistillationModule(
+        ToyObjective(("teacher", "target")),
+        network(0),
+        network(1),
+        optimizer=functools.partial(adamw, lr=1e-2),
+        schedule=functools.partial(constant_with_warmup, warmup_steps=5),
+        target_decay=0.9,
+    )
+    accumulate = ACCUMULATE.get(strategy, 1) if ranks > 1 else 1
+    result = fit(
+        module,
+        ToyData(STEPS * accumulate, BATCH // ranks // accumulate, bad),
+        folder=folder,
+        max_steps=STEPS,
+        log_every_n_steps=1,
+        checkpoint_every_n_steps=every,
+        gradient_clip_val=0.5,
+        accumulate_grad_batches=accumulate,
+        average=WeightAverage(),
+        loggers=loggers(["csv"], folder, "run"),
+        accelerator="cpu",
+        devices=ranks,
+        strategy=strategy,
+        timeout_seconds=60,
+        progress=False,
+    )
+    return module, result
+
+
+def on_this_rank(module):
+    """Returns copies of all that the rank's checkpoint holds."""
+    strategy = module.trainer.strategy
+    held = strategy.shards() if hasattr(strategy, "shards") else module.state_dict()
+    tensors = {name: value.to_local() if hasattr(value, "to_local") else value for name, value in held.items()}
+    return {
+        name: (value if isinstance(value, torch.Tensor) else value.values).clone() for name, value in tensors.items()
+    }
+
+
+def published(module, result):
+    """Returns the published weights on rank zero, None on the other."""
+    if not module.trainer.is_global_zero:
+        return None
+    if result.student is not None:
+        return result.student.state_dict()
+    with result.average.applied(module.bare_student) as student:
+        return {name: value.clone() for name, value in student.state_dict().items()}
+
+
+def interrupt(folder, copy, rank):
+    """Copies a run as it was at half its way."""
+    if rank == 0:
+        shutil.copytree(folder, copy)
+        shutil.rmtree(copy / f"checkpoints/step-{STEPS:08d}")
+    torch.distributed.barrier()
+
+
+def work(folder, rank):
+    """Trains by each strategy: straight, from the middle on, and with a bad sample."""
+    made = {}
+    for name in ALL:
+        module, result = train(folder / name, name, 2)
+        straight, weights = on_this_rank(module), published(module, result)
+        interrupt(folder / name, folder / f"{name}-resumed", rank)
+        resumed = on_this_rank(train(folder / f"{name}-resumed", name, 2)[0])
+        with pytest.raises(NonFiniteError) as error:
+            train(folder / f"{name}-bad", name, 2, bad=BAD, every=1)
+        made[name] = {"straight": straight, "resumed": resumed, "published": weights, "error": str(error.value)}
+    return made
+
+
+@pytest.fixture(scope="module")
+def pair(torchrun, tmp_path_factory):
+    """What two ranks made, and the folder of their runs."""
+    folder = tmp_path_factory.mktemp("pair")
+    return torchrun(functools.partial(work, folder), 2, folder), folder
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """What one process without a strategy makes of the same global batches."""
+    folder = tmp_path_factory.mktemp("one")
+    module, result = train(folder, "auto", 1)
+    return {"published": published(module, result), "losses": losses(folder)}
+
+
+def losses(folder):
+    return torch.tensor([[float(value) for value in row.values()] for row in read(folder / "metrics.csv")])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_twenty_steps_of_two_ranks_are_those_of_one_process(name, pair, one):
+    torch.testing.assert_close(losses(pair[1] / name), one["losses"], **TOLERANCE)
+    assert len(one["losses"]) == STEPS
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_resumed_fit_is_bit_equal_to_the_straight_one_on_every_rank(name, pair):
+    for made in (rank[name] for rank in pair[0]):
+        assert made["straight"].keys() == made["resumed"].keys()
+        different = [key for key, value in made["straight"].items() if not torch.equal(value, made["resumed"][key])]
+        assert different == []
+    assert read(pair[1] / f"{name}-resumed/metrics.csv") == read(pair[1] / f"{name}/metrics.csv")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_published_weights_are_those_of_one_process(name, pair, one):
+    torch.testing.assert_close(pair[0][0][name]["published"], one["published"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_no_rank_holds_all_of_moments_and_average(name, pair):
+    whole = sum(value.numel() for value in one_rank("average.", pair[0][0]["ddp"]["straight"]).values())
+    for kind in ("average.", "optimizer."):
+        parts = [one_rank(kind, rank[name]["straight"]) for rank in pair[0]]
+        sizes = [sum(value.numel() for value in part.values() if value.dim()) for part in parts]
+        copies = 1 if kind == "average." else 2
+        assert sum(sizes) == copies * whole
+        assert max(sizes) < 0.75 * copies * whole
+
+
+def one_rank(prefix, tensors):
+    return {name: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_bad_sample_of_one_rank_is_named_on_both(name, pair):
+    expected = (
+        "Losses and gradients must be finite, but at step 5 total, task, teacher, target were not;"
+        f" samples with non-finite inputs: s{BAD}."
+    )
+    assert [rank[name]["error"] for rank in pair[0]] == [expected] * 2
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_checkpoint_is_saved_after_a_bad_step(name, pair):
+    kept = sorted(path.name for path in (pair[1] / f"{name}-bad/checkpoints").glob("step-*"))
+    assert kept[-1:] == ["step-00000004"]
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_a_checkpoint_has_no_teacher_and_the_whole_of_the_rest(name, pair):
+    stored = shapes(pair[1] / name / f"checkpoints/step-{HALF:08d}/state.ckpt")
+    student, parameters = network(0).state_dict(), dict(network(0).named_parameters())
+    expected = {f"{kind}.{key}": value for kind in ("student", "target") for key, value in student.items()}
+    expected |= {f"average.{key}": value for key, value in parameters.items()}
+    expected |= {f"optimizer.{key}.{m}": value for key, value in parameters.items() for m in ("exp_avg", "exp_avg_sq")}
+    counts = {f"optimizer.{key}.step" for key in parameters}
+    assert set(stored) == set(expected) | counts
+    assert all(stored[key].numel() == value.numel() for key, value in expected.items())
+
+
+@pytest.fixture(scope="module")
+def alone(torchrun, pair, tmp_path_factory):
+    """What one rank makes of the two ranks' checkpoints."""
+    folder = tmp_path_factory.mktemp("alone")
+
+    def go_on(_rank):
+        made = {}
+        for name in SHARDED:
+            shutil.copytree(pair[1] / name, folder / name)
+            shutil.rmtree(folder / name / f"checkpoints/step-{STEPS:08d}")
+            made[name] = published(*train(folder / name, name, 1))
+        return made
+
+    return torchrun(go_on, 1, folder)[0], folder
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_one_rank_goes_on_from_the_checkpoint_of_two(name, alone, one):
+    torch.testing.assert_close(losses(alone[1] / name), one["losses"], **TOLERANCE)
+    torch.testing.assert_close(alone[0][name], one["published"], **TOLERANCE)
