@@ -21,7 +21,7 @@ from ldc.data.pixels import PixelDataset, PixelReader, StreamingPixels, collate_
 from ldc.data.report import SkipReport
 from ldc.data.sharded import ShardedSamples
 from ldc.data.streaming import StreamingSamples
-from ldc.data.workers import leave_interrupts
+from ldc.data.workers import leave_interrupts, plain_errors
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class SizedLoader:
         self.num_batches = num_batches
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.loader)
+        return plain_errors(iter(self.loader))
 
     def __len__(self) -> int:
         return self.num_batches

@@ -35,16 +35,23 @@ class TarReader:
         """Returns {extension: bytes} of one sample: all members, or those whose extension is in `only`.
 
         Raises:
-            ValueError: the tar has become shorter than its index says.
+            ValueError: the tar has become shorter than its index says, is gone, or cannot be read any more.
         """
-        file = self._open(index.tar).fileno()
         members = {}
         for extension, (offset, size) in index.members(place).items():
             if only is None or extension in only:
-                members[extension] = os.pread(file, size, offset)
+                members[extension] = self._bytes(index.tar, offset, size)
                 if len(members[extension]) != size:
                     raise ValueError(f"{index.tar} must not change while it is read, but it has become shorter.")
         return members
+
+    def _bytes(self, tar: Path, offset: int, size: int) -> bytes:
+        try:
+            return os.pread(self._open(tar).fileno(), size, offset)
+        except FileNotFoundError as error:
+            raise ValueError(f"{tar} must stay in its place while it is read, but it is gone.") from error
+        except OSError as error:  # such as the stale handle of a file that was replaced on a server
+            raise ValueError(f"{tar} must stay readable, but reading it failed: {error.strerror}.") from error
 
     def _open(self, tar: Path) -> FileIO:
         if tar in self._files:

@@ -4,7 +4,7 @@ import signal
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from ldc.data.workers import leave_interrupts
+from ldc.data.workers import leave_interrupts, plain_errors
 
 
 class Handlers(Dataset):
@@ -28,6 +28,17 @@ class Ended(Dataset):
         return number
 
 
+class Failing(Dataset):
+    def __init__(self, message):
+        self.message = message
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, number):
+        raise ValueError(self.message)
+
+
 @pytest.fixture
 def answered_interrupts():
     """Python's own handler: a shell starts background jobs with Ctrl-C ignored."""
@@ -46,3 +57,16 @@ def test_workers_ignore_the_interrupt_that_the_trainer_handles():
 def test_workers_read_on_when_all_processes_are_told_to_end():
     loader = DataLoader(Ended(), num_workers=1, worker_init_fn=leave_interrupts, collate_fn=list)
     assert [number for batch in loader for number in batch] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_error_of_a_reader_keeps_its_words(num_workers):
+    loader = DataLoader(Failing("shard-7.tar must stay: it is gone."), num_workers=num_workers)
+    with pytest.raises(ValueError, match=r"^shard-7\.tar must stay: it is gone\.$"):
+        list(plain_errors(iter(loader)))
+
+
+def test_an_error_of_several_lines_keeps_its_traceback():
+    loader = DataLoader(Failing("one line,\nand another"), num_workers=1)
+    with pytest.raises(ValueError, match=r"(?s)Caught ValueError.*one line,\nand another"):
+        list(plain_errors(iter(loader)))
