@@ -16,10 +16,12 @@ from ldc.runtime.batching import Shares, shares, world_size
 from ldc.runtime.chain import Context
 from ldc.training import DistillationModule, FitResult, SampleGrids, Stopping, WeightAverage, fit, loggers
 from ldc.training.checkpoints import checkpoint_at
+from ldc.training.strategies import check as check_strategy
 
 _MODULE = ("gradient_checkpointing", "compile", "channels_last", "teacher_dtype")
 _CHECKPOINTS = ("keep_checkpoints", "keep_every_n_steps", "async_checkpoints")
-_TRAINER = ("precision", "accelerator", "devices", "strategy", "num_nodes", "log_every_n_steps", *_CHECKPOINTS)
+_STRATEGY = ("strategy", "precision", "timeout_seconds", "shard_teacher")
+_TRAINER = ("accelerator", "devices", "num_nodes", "log_every_n_steps", *_STRATEGY, *_CHECKPOINTS)
 _STOPPING = ("time_limit", "stop_before_limit_seconds", "requeue", "requeue_on_sigterm")
 
 
@@ -45,6 +47,7 @@ class Fitting:
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, not {self.max_steps}.")
         _ = self.shares, self.stopping
+        check_strategy(**{name: self.trainer[name] for name in _STRATEGY})
         if cfg.resume and cfg.resume != "last":
             checkpoint_at(cfg.resume)
         if cfg.resume and cfg.stage is None:
@@ -103,7 +106,13 @@ class Fitting:
 
 
 def published(result: FitResult, network: Any) -> AbstractContextManager[Any]:
-    """Gives the network the weights that are published: the fit's average, where there is one, inside `with`."""
+    """Gives, on rank zero, the network with the weights that are published: the fit's average, where there is one.
+
+    It is the fit's own network, lent the average inside `with`, or, where a strategy had divided that among ranks, the
+    whole that was gathered of it.
+    """
+    if result.student is not None:
+        return contextlib.nullcontext(result.student)
     return result.average.applied(network) if result.average is not None else contextlib.nullcontext(network)
 
 

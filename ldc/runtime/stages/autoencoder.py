@@ -67,8 +67,8 @@ class Autoencoder(Fitting):
             return Result()  # rank zero publishes
         data = prepared(self.data, cache)
         samples = data.samples()
-        vae.cpu().eval()
-        with published(result, student):
+        with published(result, student) as trained:
+            vae = trained.vae.cpu().eval()
             whiten(vae, self._images(samples))
             save_part(vae, context.folder / VAE)
             measured = self._held_out_psnr(vae, data)

@@ -94,10 +94,9 @@ class Denoiser(Fitting):
         result = self.fit(context, module, data, self._grids(context, parts))
         if not is_rank_zero():
             return Result()  # rank zero publishes
-        student.cpu()
-        with published(result, student):
-            save_part(student.unet, context.folder / UNET)
-            student.text_encoder.save_pretrained(context.folder / TEXT_ENCODER, safe_serialization=True)
+        with published(result, student.cpu()) as trained:
+            save_part(trained.unet, context.folder / UNET)
+            trained.text_encoder.save_pretrained(context.folder / TEXT_ENCODER, safe_serialization=True)
         (context.folder / SCHEDULER).write_text(json.dumps(parts.scheduler_config, indent=2))
         return Result(
             samples_seen=result.samples_seen,
@@ -133,8 +132,8 @@ class Denoiser(Fitting):
     def _optimizer(self, student: TextConditioned) -> Any:
         """Returns the optimizer's maker, with a smaller rate for the text encoder, which is pretrained."""
         make = instantiate(self.optimizer)
-        groups = student.parameter_groups(self.optimizer.lr, self.text_lr_ratio)
-        return lambda _parameters: make(groups)
+        # Asked for its parameters late: a strategy may put others in their place.
+        return lambda _parameters: make(student.parameter_groups(self.optimizer.lr, self.text_lr_ratio))
 
     def _grids(self, context: Context, parts: LatentDiffusion) -> list[SampleGrids]:
         prompts = list(self.grids["prompts"] or context.cfg.data.get("prompts") or [])[: self.grids["columns"]]

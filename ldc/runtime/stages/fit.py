@@ -196,12 +196,17 @@ class Fit(Fitting):
         self, context: Context, result: FitResult, unet: Any, plan: Plan, teacher: LatentDiffusion, objective: Any
     ) -> Result:
         steps = objective.solver.num_steps if self.publish == "lcm" else 50
-        with published(result, unet):
+        with published(result, unet) as trained:
             if self.lora is not None:
-                save_adapters(context.folder / "lora", unet)
-                merge_adapters(unet)
+                save_adapters(context.folder / "lora", trained)
+                merge_adapters(trained)
             save_student(
-                context.folder, unet, plan, teacher, consistency=self.publish == "lcm", original_inference_steps=steps
+                context.folder,
+                trained,
+                plan,
+                teacher,
+                consistency=self.publish == "lcm",
+                original_inference_steps=steps,
             )
         return Result(
             plan_fingerprint=plan.fingerprint,

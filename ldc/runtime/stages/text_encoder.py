@@ -76,10 +76,9 @@ class TextEncoder(Fitting):
         result = self.fit(context, self.module(objective, student), data)
         if not is_rank_zero():
             return Result()  # rank zero publishes
-        student.cpu().eval()
-        with published(result, student):
-            student.text_encoder.save_pretrained(context.folder / TEXT_ENCODER, safe_serialization=True)
-            held_out = self._held_out_error(objective, student, data)
+        with published(result, student.cpu()) as trained:
+            trained.eval().text_encoder.save_pretrained(context.folder / TEXT_ENCODER, safe_serialization=True)
+            held_out = self._held_out_error(objective, trained, data)
         tokenizer.save_pretrained(context.folder / TOKENIZER)
         metrics = {"steps": result.steps, "texts": len(texts.training), **result.metrics, **held_out}
         return Result(samples_seen=result.samples_seen, weights=which_weights(result), metrics=metrics)
