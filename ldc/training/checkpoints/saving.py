@@ -10,6 +10,7 @@ from typing import Any, cast
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.tensor import DTensor
 
 from ldc.training.checkpoints.agreement import together
 from ldc.training.checkpoints.background import Background
@@ -18,6 +19,8 @@ from ldc.training.checkpoints.file_io import StreamedCheckpointIO
 from ldc.training.checkpoints.manifest import Entry, Manifest, contents, damage, entry
 from ldc.training.checkpoints.space import is_full, require_space, tensor_bytes
 from ldc.training.checkpoints.store import STATE, Store, folders
+from ldc.training.strategies.fragments import Fragment
+from ldc.training.strategies.sharded import Sharded
 
 _SHARDING = (DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy)  # all their ranks write, not through an IO plugin
 log = logging.getLogger(__name__)
@@ -147,10 +150,17 @@ def dump(trainer: Trainer, path: Path) -> None:
 
 
 def local_bytes(trainer: Trainer) -> int:
-    """Returns the bytes of this rank's part of the weights and of the optimizer's state."""
-    module = trainer.lightning_module
-    states = [list(getattr(optimizer, "state", {}).values()) for optimizer in trainer.optimizers]
-    return tensor_bytes([list(module.parameters()), list(module.buffers()), states])
+    """Returns the bytes that this rank will write: its shards, and on rank 0 what all ranks have alike."""
+    strategy = trainer.strategy
+    if not isinstance(strategy, Sharded):
+        return 0  # another's strategy: its errors will have to do
+    size = 0
+    for value in strategy.shards().values():
+        if isinstance(value, Fragment):
+            size += tensor_bytes(value.values)
+        elif isinstance(value, DTensor) or trainer.is_global_zero:
+            size += tensor_bytes(value)
+    return size
 
 
 def share(trainer: Trainer, folder: Path) -> dict[str, Entry]:
@@ -176,6 +186,8 @@ def describe(trainer: Trainer, files: dict[str, Entry]) -> Manifest:
 
 def sentence(store: Store, step: int, error: BaseException) -> str:
     """Returns what a user is told of a checkpoint that could not be saved."""
+    if isinstance(error, CheckpointException):  # its own message is a traceback
+        error = next(iter(error.failures.values()))[0]
     whole = [path for path in folders(store.folder.parent).values() if damage(path, hashes=False) is None]
     last = f"the last good one is {whole[-1]}" if whole else "there is none before it"
     reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -12,35 +12,40 @@ from ldc.training.checkpoints.manifest import read
 pytestmark = pytest.mark.integration
 
 
-def as_rank(rank, port, ends, function):
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+def as_rank(rank, count, port, ends, function):
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "GROUP_RANK": 0}
     names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
     os.environ.update({name: str(value) for name, value in names.items()})
     try:
         ends.put((rank, function()))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         ends.put((rank, f"{type(error).__name__}: {error}"))
 
 
-def on_two_ranks(function):
-    """Returns what the function gives on each rank, or the error that it raises there."""
+def on_ranks(count, function):
+    """Returns what the function gives on each of some ranks, or the error that it raises there.
+
+    A process group stays with its process, and a fork of it could make no other: even one rank is a process.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("fork")
     ends = context.Queue()
-    processes = [context.Process(target=as_rank, args=(rank, port, ends, function)) for rank in (0, 1)]
+    processes = [context.Process(target=as_rank, args=(rank, count, port, ends, function)) for rank in range(count)]
     for process in processes:
         process.start()
     found = dict(ends.get(timeout=60) for _ in processes)
     for process in processes:
         process.join(60)
-    return [found[rank] for rank in (0, 1)]
+    return [found[rank] for rank in range(count)]
 
 
-@pytest.mark.parametrize("options", [{}, {"async_checkpoints": True}])
+@pytest.mark.parametrize(
+    "options", [{"strategy": "ddp"}, {"strategy": "ddp", "async_checkpoints": True}, {"strategy": "fsdp2"}]
+)
 def test_what_goes_wrong_on_rank_zero_stops_both_ranks_with_the_same_sentence(run, refuse, tmp_path, options):
-    ends = on_two_ranks(lambda: run(callbacks=[refuse(4)], strategy="ddp", devices=2, **options))
+    ends = on_ranks(2, lambda: run(callbacks=[refuse(4)], devices=2, **options))
 
     assert ends[0].startswith("SaveError: the checkpoint of step 4 must be written to")
     assert ends[1] == ends[0]
@@ -55,3 +60,33 @@ def test_two_ranks_write_the_same_checkpoints_beside_the_training(run, tmp_path)
     manifest = read(newest(tmp_path / "sync"))
     assert (manifest.world_size, manifest.batch_size, manifest.samples_seen) == (2, 8, 32)
     assert read(newest(tmp_path / "async")) == manifest
+
+
+def test_a_sharded_checkpoint_names_every_ranks_shard_and_is_passed_over_without_one(run, tmp_path):
+    on_ranks(2, lambda: run(steps=3, strategy="fsdp2", devices=2)[1])
+    manifest = read(newest(tmp_path))
+    assert manifest.sharded
+    assert set(manifest.files) == {
+        f"state.ckpt/{name}" for name in (".metadata", "__0_0.distcp", "__1_0.distcp", "meta.pt")
+    }
+
+    (tmp_path / "checkpoints/step-00000003/state.ckpt/__1_0.distcp").unlink()
+    ends = on_ranks(2, lambda: run(steps=4, strategy="fsdp2", devices=2)[1])
+    assert [len(seen) for seen in ends] == [8, 8]  # positions of two steps: on from the second one
+    assert set(folders(tmp_path)) == {3, 4}
+    assert newest(tmp_path) == tmp_path / "checkpoints/step-00000004"
+
+
+def test_shards_cannot_be_written_beside_the_training(run):
+    (end,) = on_ranks(1, lambda: run(strategy="fsdp2", async_checkpoints=True))
+    assert end == "ValueError: async_checkpoints must be false for Fsdp2, of which all ranks write, not true."
+
+
+def test_a_checkpoint_of_the_other_form_is_refused(run, tmp_path):
+    run(tmp_path / "file", steps=1)
+    on_ranks(1, lambda: run(tmp_path / "shards", steps=1, strategy="fsdp2")[1])
+
+    (end,) = on_ranks(1, lambda: run(tmp_path / "file", steps=2, strategy="fsdp2"))
+    assert end.startswith("ValueError: resume must be a sharded checkpoint")
+    with pytest.raises(ValueError, match=r"resume must be a checkpoint in one file .* is a folder of shards\."):
+        run(tmp_path / "shards", steps=2)
