@@ -3,6 +3,7 @@
 from ldc.training.callbacks import (
     Checkpoints,
     FiniteCheck,
+    GuardTimes,
     NonFiniteError,
     SampleGrids,
     StepTimes,
@@ -21,6 +22,7 @@ __all__ = [
     "DistillationModule",
     "FiniteCheck",
     "FitResult",
+    "GuardTimes",
     "Interrupted",
     "NonFiniteError",
     "SampleGrids",

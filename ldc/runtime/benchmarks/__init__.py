@@ -1,6 +1,7 @@
 from ldc.runtime.benchmarks.data import Data
 from ldc.runtime.benchmarks.full_size import FullSize
 from ldc.runtime.benchmarks.gpu import Gpu
+from ldc.runtime.benchmarks.resilience import Resilience
 from ldc.runtime.benchmarks.steps import Steps
 
-__all__ = ["Data", "FullSize", "Gpu", "Steps"]
+__all__ = ["Data", "FullSize", "Gpu", "Resilience", "Steps"]

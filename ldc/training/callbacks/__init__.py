@@ -5,6 +5,7 @@ from ldc.training.callbacks.averaging import WeightAverage
 from ldc.training.callbacks.checkpoint import Checkpoints
 from ldc.training.callbacks.finite import FiniteCheck, NonFiniteError
 from ldc.training.callbacks.grids import SampleGrids
+from ldc.training.callbacks.guard_times import GuardTimes
 from ldc.training.callbacks.heartbeat import Heartbeat
 from ldc.training.callbacks.network_seed import NetworkSeed
 from ldc.training.callbacks.preemption import Preemption
@@ -15,6 +16,7 @@ __all__ = [
     "Accumulation",
     "Checkpoints",
     "FiniteCheck",
+    "GuardTimes",
     "Heartbeat",
     "NetworkSeed",
     "NonFiniteError",
