@@ -143,7 +143,9 @@ def fit(
             enable_progress_bar=progress,
         )
         take_over_signals(trainer)
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint and checkpoint / STATE, weights_only=True)
+        state = checkpoint and checkpoint / STATE
+        strategies.check_form(trainer.strategy, state)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=state, weights_only=True)
     module.zero_grad(set_to_none=True)  # publishing takes a copy of the weights: at full size the memory's peak
     if trainer.is_global_zero:
         loss_curves(folder / CSV_FILE, folder / "samples" / "losses.png")

@@ -4,10 +4,13 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from ldc.training.strategies.sharded import Sharded
 
 ZERO = {f"deepspeed_zero{stage}": stage for stage in (1, 2, 3)}
 DDP = {"ddp": "popen", "ddp_fork": "fork"}  # how Lightning's own launcher starts the processes
@@ -80,9 +83,30 @@ def one_device(accelerator: str, devices: int | str | Sequence[int], num_nodes: 
     """Tells whether a fit has one device in all."""
     if num_nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return False
-    if devices in ("auto", -1, "-1"):
+    if not isinstance(devices, int | str):
+        return len(devices) == 1
+    if str(devices) in {"auto", "-1"}:
         return accelerator == "cpu" or torch.cuda.device_count() <= 1
-    return len(devices) == 1 if isinstance(devices, Sequence) and not isinstance(devices, str) else int(devices) == 1
+    return str(devices) == "1" or (not str(devices).isdigit() and "," not in str(devices).strip(","))  # "3,": number 3
+
+
+def check_form(strategy: Any, checkpoint: Path | None) -> None:
+    """Checks that a strategy can read a checkpoint of this form.
+
+    Raises:
+        ValueError: it reads files and this is a folder of shards, or the reverse.
+    """
+    if checkpoint is None or checkpoint.is_dir() == isinstance(strategy, Sharded):
+        return
+    if checkpoint.is_dir():
+        raise ValueError(
+            f"resume must be a checkpoint in one file for this strategy, but {checkpoint} holds shards: go on with the"
+            " strategy that wrote them (fsdp2 or deepspeed_zero1, 2, 3), on any number of devices."
+        )
+    raise ValueError(
+        f"resume must be a checkpoint of shards for this strategy, but {checkpoint} is one file: go on with the strategy"
+        " that wrote it (auto or ddp), on any number of devices."
+    )
 
 
 def check(
