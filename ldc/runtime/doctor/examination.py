@@ -16,6 +16,7 @@ from ldc.runtime.doctor.disk import check_disk
 from ldc.runtime.doctor.environment import check_versions, look_for_devices
 from ldc.runtime.doctor.estimates import METHOD, Assumed, Estimate, estimate, plan_fit
 from ldc.runtime.doctor.findings import FAILED, Finding
+from ldc.runtime.doctor.rehearsals import rehearse_fits
 from ldc.runtime.doctor.shards import Data, enough_shards, look_at
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.run import Run, prepare
@@ -45,6 +46,8 @@ def examine(cfg: DictConfig) -> dict[str, Any]:
         if each.plan.config.encoded is None:
             workers = each.plan.config.loader.get("num_workers", 0)
             found += enough_shards(data, source, each.plan.sharding.ranks, workers)
+    if settings["step"]:
+        found += rehearse_fits(run.cfg, [each.plan for each in estimates])
     findings += [*data.findings, *found]
     findings += check_disk(run.cfg, estimates, stages, finished, samples or data.samples)
     findings += [*check_versions(), *look_for_devices(run.cfg)]

@@ -1,5 +1,6 @@
 """A fit's networks and objective on the meta device, from configs alone: no weights, no artifacts of earlier stages."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,36 +54,38 @@ class FitNetworks:
             return [AutoencoderKL.from_config(part_config(self.spec, "vae")), CLIPTextModel(text)]
 
 
-def fit_networks(cfg: DictConfig, name: str) -> FitNetworks:
-    """Returns the networks of the fit that stage `name` is.
+def fit_networks(cfg: DictConfig, name: str, load: Callable[[Teacher], LatentDiffusion] = meta_teacher) -> FitNetworks:
+    """Returns the networks of the fit that stage `name` is; `load` gives teachers, on the meta device unless it differs.
 
     Raises:
         ValueError: a teacher's config cannot be found, or an earlier stage makes nothing that can be told of before.
     """
     config = cfg.stages[name]
     spec, lora = teacher_spec(config.teacher), Lora.from_config(config.lora)
-    teacher = meta_teacher(spec)
-    base, plan = _start(cfg, config.student, teacher)
+    teacher = load(spec)
+    base, plan = _start(cfg, config.student, teacher, load)
     own = lora is not None and lora.is_own_teacher
     seen = LatentDiffusion(base if own else teacher.unet, None, None, None, teacher.scheduler_config, teacher.guidance)
     objective = build_objective(config.objective, seen, Plan(()) if own else plan, config.seed)
     student = build_student(base, Plan(()), getattr(objective, "guidance_embedding_dim", None))
     if lora is not None:
-        with torch.device("meta"):
+        with torch.device(next(student.parameters()).device):
             student = add_lora(student, lora.rank, lora.alpha)
     return FitNetworks(spec, student, teacher.unet, objective, own)
 
 
-def _start(cfg: DictConfig, name: str, teacher: LatentDiffusion) -> tuple[Any, Plan]:
+def _start(
+    cfg: DictConfig, name: str, teacher: LatentDiffusion, load: Callable[[Teacher], LatentDiffusion]
+) -> tuple[Any, Plan]:
     """Returns the U-Net that stage `name` leaves, and the plan that made it from its teacher's."""
     if name == TEACHER:
         return teacher.unet, Plan(())
     config = cfg.stages[name]
     if "pruner" in config:
-        unet = meta_teacher(teacher_spec(config.teacher)).unet
+        unet = load(teacher_spec(config.teacher)).unet
         plan = instantiate(config.pruner).plan(unet)
         return build_student(unet, plan), plan
     if "objective" not in config or "student" not in config:
         raise ValueError(f"student must name a stage that prunes or fits to be estimated, not {name!r}.")
-    base, plan = _start(cfg, config.student, meta_teacher(teacher_spec(config.teacher)))
+    base, plan = _start(cfg, config.student, load(teacher_spec(config.teacher)), load)
     return build_student(base, Plan(()), config.objective.get("guidance_embedding_dim")), plan
