@@ -136,4 +136,4 @@ def _report(error: BaseException, arguments: list[str], config_name: str) -> int
     else:
         message = " ".join(str(cause).split())
     sys.stderr.write(message + "\n")
-    return USER_ERROR
+    return getattr(cause, "exit_code", USER_ERROR)

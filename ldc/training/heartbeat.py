@@ -22,7 +22,9 @@ _BROKEN = re.compile(r"gloo|nccl|process group|connection (closed|reset|refused|
 
 
 class LostRankError(ConnectionError):
-    """A rank has died or stopped, so the others cannot go on."""
+    """A rank has died or stopped, so the others cannot go on; the same command may be started again."""
+
+    exit_code = os.EX_TEMPFAIL
 
 
 class Sign(NamedTuple):

@@ -5,6 +5,7 @@ import pytest
 
 from ldc.runtime.entry import entry_point
 from ldc.training import Interrupted
+from ldc.training.heartbeat import LostRankError
 
 TEXT = """it's a "red", (round) apple = ${price} {x} [y] \\ 🍏"""
 
@@ -49,6 +50,11 @@ def test_a_helper_process_prints_nothing(command, monkeypatch):
 def test_a_sweep_prints_a_line_a_job(command, tmp_path):
     said = command(says_its_prompt, f"paths.outputs={tmp_path}", "seed=1,2", "-m", "prompt=a,b")
     assert ['"seed": 1' in said.out[0], '"seed": 2' in said.out[1], len(said.out)] == [True, True, 2]
+
+
+def test_a_lost_rank_is_no_error_of_the_user_and_has_an_exit_code_of_its_own(command):
+    said = command(failing(LostRankError("all ranks must live, but rank 3 does not.")))
+    assert (said.code, said.err[-1]) == (os.EX_TEMPFAIL, "all ranks must live, but rank 3 does not.")
 
 
 def test_an_error_is_one_sentence_and_with_debug_a_traceback_too(command, refused):

@@ -8,8 +8,7 @@ import time
 import pytest
 from lightning.pytorch import Callback
 
-from ldc.training.callbacks.heartbeat import EXIT_CODE
-from ldc.training.heartbeat import FOLDER
+from ldc.training.heartbeat import FOLDER, LostRankError
 
 pytestmark = pytest.mark.integration
 PATIENCE = 2.4  # seconds; a sign every 0.2
@@ -67,7 +66,7 @@ def test_a_rank_that_hangs_is_named_and_the_other_ends_inside_its_collective_ope
         ranks.running()
         time.sleep(0.05)
     ranks.kill()
-    assert ranks.codes[0] == EXIT_CODE
+    assert ranks.codes[0] == LostRankError.exit_code
     assert f"rank 1 ({os.uname().nodename}, process {ranks.pids[1]}) has not been heard of for 2 s" in ranks.log(0)
 
 

@@ -18,7 +18,6 @@ from ldc.training.heartbeat import LostRankError, Signs, Watch, clear, is_broken
 
 LOOKS = 12  # without a new sign, and a rank is lost
 LOOKS_AFTER_AN_ERROR = 3  # the connection is broken already
-EXIT_CODE = os.EX_TEMPFAIL  # the same command may be started again
 log = logging.getLogger(__name__)
 
 
@@ -70,7 +69,7 @@ class Heartbeat(Callback):
                 signs.tell_loss(loss)
                 log.error("%s", loss)
                 logging.shutdown()
-                os._exit(EXIT_CODE)
+                os._exit(LostRankError.exit_code)
 
     def _judge(self, watch: Watch, looks: int) -> str | None:
         stopped, silent = watch.stopped(), watch.silent(looks)
