@@ -70,7 +70,7 @@ class StreamedCheckpointIO(TorchCheckpointIO):
         else:
             self.write(checkpoint, Path(path))
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
         """Reads a checkpoint.
 
         Raises:
@@ -80,7 +80,7 @@ class StreamedCheckpointIO(TorchCheckpointIO):
             raise ValueError(
                 f"resume must be a checkpoint in one file for this trainer.strategy, but {path} is a folder of shards."
             )
-        return super().load_checkpoint(path, map_location or "cpu", weights_only)
+        return super().load_checkpoint(path, map_location, weights_only)
 
     def write(self, checkpoint: dict[str, Any], path: Path) -> None:
         """Writes a checkpoint to a file; its size and hash go into `entries`."""
