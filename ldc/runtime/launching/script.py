@@ -81,7 +81,9 @@ def _run(job: Job) -> list[str]:
     run = f'{job.cluster.srun(workdir(job))} "${{command[@]}}"'
     if job.cluster.image.kind == "none":
         return [run]
-    marker = quoted(f"{job.folder}/requeue-") + '"$SLURM_JOB_ID"'
+    # By its own number alone, one task of an array would have all of them queued again.
+    number = '"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"' if job.is_array else '"$SLURM_JOB_ID"'
+    marker = quoted(f"{job.folder}/requeue-") + number
     return [
         f"export {REQUEUE_FILE}={marker}",
         f'rm -f "${REQUEUE_FILE}"',
@@ -89,7 +91,7 @@ def _run(job: Job) -> list[str]:
         f"{run} || status=$?",
         f'if [ -e "${REQUEUE_FILE}" ]; then',
         f'  rm "${REQUEUE_FILE}"',
-        '  scontrol requeue "$SLURM_JOB_ID"',
+        f"  scontrol requeue {number}",
         "fi",
         'exit "$status"',
     ]

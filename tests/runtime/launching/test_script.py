@@ -119,6 +119,16 @@ def test_a_container_is_requeued_from_outside_once_it_asks(given, tmp_path, asks
     assert not (tmp_path / "requeue-7").exists()
 
 
+def test_a_task_of_an_array_is_requeued_from_outside_alone(given, tmp_path):
+    (tmp_path / "bin" / "scontrol").write_text(f'#!/usr/bin/env bash\necho "$@" > {tmp_path}/calls\n')
+    (tmp_path / "bin" / "scontrol").chmod(0o755)
+    (tmp_path / "bin" / "srun").write_text('#!/usr/bin/env bash\ntouch "$LDC_REQUEUE_FILE"\nexit 138\n')
+    cluster = Cluster(container={"kind": "apptainer", "image": "x.sif"})
+    array = job(cluster=cluster, folder=tmp_path, tasks=(("a=0",), ("a=1",)))
+    given(array, check=False, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="1")
+    assert (tmp_path / "calls").read_text() == "requeue 7_1\n"
+
+
 def test_the_status_of_a_container_is_the_jobs(given, tmp_path):
     cluster = Cluster(container={"kind": "apptainer", "image": "x.sif"})
     with pytest.raises(subprocess.CalledProcessError) as error:
