@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 
 # Before any import of the libraries that read them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -64,27 +65,41 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def wandb_summary():
-    """`wandb_summary(run_folder)`: what an offline W&B run there would upload as its summary."""
+    """`wandb_summary(run_folder)`: what an offline W&B run there, which has ended, would upload as its summary."""
 
     def read(run_folder):
-        from wandb.proto.wandb_internal_pb2 import Record  # noqa: PLC0415 - few tests need it
-
-        [path] = run_folder.glob("wandb/offline-run-*/run-*.wandb")
-        content, at, parts, summary = path.read_bytes(), 7, [], {}  # a LevelDB log behind a header of 7 bytes
-        while at < len(content):
-            if (left := 32768 - at % 32768) < 7:  # what is left of a block is filled up
-                at += left
-                continue
-            size, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
-            parts.append(content[at + 7 : at + 7 + size])
-            at += 7 + size
-            if kind in {1, 4}:  # a whole record, or the last part of one
-                updates = Record.FromString(b"".join(parts)).summary.update
-                summary |= {tuple(item.nested_key) or (item.key,): json.loads(item.value_json) for item in updates}
-                parts = []
+        end = time.monotonic() + 60
+        while True:  # a process of W&B's writes the file, perhaps after `finish` has come back
+            [path] = run_folder.glob("wandb/offline-run-*/run-*.wandb")
+            records = list(wandb_records(path.read_bytes()))
+            if any(record.HasField("exit") for record in records):
+                break
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        updates = [item for record in records for item in record.summary.update]
+        summary = {tuple(item.nested_key) or (item.key,): json.loads(item.value_json) for item in updates}
         return {key[0]: value for key, value in summary.items() if len(key) == 1}
 
     return read
+
+
+def wandb_records(content):
+    """Yields the whole records of a LevelDB log of blocks of 32 KiB, behind a header of 7 bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record  # noqa: PLC0415 - few tests need it
+
+    at, parts = 7, []
+    while at + 7 <= len(content):
+        if (left := 32768 - at % 32768) < 7:  # what is left of a block is filled up
+            at += left
+            continue
+        size, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        if at + 7 + size > len(content):
+            return
+        parts.append(content[at + 7 : at + 7 + size])
+        at += 7 + size
+        if kind in {1, 4}:  # a whole record, or the last part of one
+            yield Record.FromString(b"".join(parts))
+            parts = []
 
 
 @pytest.fixture
