@@ -103,6 +103,8 @@ def _command(path: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
         raise ValueError(f"command of {path} must have {ARGUMENTS} once, where the trial's values go.")
     settings.remove(ARGUMENTS)
     for word in settings:
+        if content["program"] == "ldc.launch" and word.startswith("--config-dir="):
+            continue  # where the site's own cluster file lies
         if word.startswith(("$", "-")) or ("=" not in word and not word.startswith("~")):
             raise ValueError(f"command of {path} must have settings, as KEY=VALUE, behind its program, not {word!r}.")
     return tuple(settings)

@@ -50,7 +50,7 @@ def _draw(axes: Axes, parameter: Parameter, rows: Sequence[Mapping[str, Any]], f
     x: list[float] = numbers if known is not None else [names.index(str(value)) for value in given]
     y = [row["metric"] for row in rows]
     if known is None:
-        slanted = {"rotation": 20, "ha": "right"} if max(map(len, names)) > MAX_LETTERS else {}
+        slanted: dict[str, Any] = {"rotation": 20, "ha": "right"} if max(map(len, names)) > MAX_LETTERS else {}
         axes.set_xticks(range(len(names)), names, **slanted)
     else:
         is_log = parameter.is_log or is_wide(known)

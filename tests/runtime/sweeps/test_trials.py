@@ -70,8 +70,9 @@ def test_a_trial_keeps_its_run_when_the_file_gets_more_values(write, settings):
 
 def test_a_clusters_trial_is_in_the_folder_of_its_training(write, settings, tmp_path):
     words = [
+        "--config-dir=sites",
         "+experiment=bksdm",
-        "cluster=slurm",
+        "cluster=ours",
         "submit=true",
         "trainer=gpu",
         "metric=evaluate.distilled, 25 steps/kid",
@@ -79,7 +80,9 @@ def test_a_clusters_trial_is_in_the_folder_of_its_training(write, settings, tmp_
     command = ["${env}", "${interpreter}", "-m", "${program}", *words, "${args_no_hyphens}"]
     metric = {"name": "evaluate/distilled, 25 steps/kid"}
     [trial, *_] = trials(read_sweep(write(program="ldc.launch", command=command, metric=metric)), settings())
-    assert trial.command.startswith("python -m ldc.launch +experiment=bksdm cluster=slurm submit=true")
+    assert trial.command.startswith(
+        "python -m ldc.launch --config-dir=sites +experiment=bksdm cluster=ours submit=true"
+    )
     assert trial.folder == tmp_path / "outputs" / "bksdm" / f"toy-{trial.id}"
 
 
