@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch import Callback
 
 from ldc.training import Interrupted, fit, loggers
+from ldc.training.checkpoints import newest
 from ldc.training.csv_log import read
 
 GLOBAL_BATCH = 4
@@ -92,4 +93,4 @@ def test_four_ranks_two_ranks_and_one_take_the_same_steps(toy_module, toy_stream
 
 
 def state(folder):
-    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    return torch.load(newest(folder) / "state.ckpt", weights_only=True)["state_dict"]
