@@ -131,10 +131,8 @@ class DistillationModule(LightningModule):
         if not micro_batches:
             return
         names = list(micro_batches[0])
-        values = torch.stack([torch.stack([losses[name].float() for name in names]) for losses in micro_batches]).mean(
-            0
-        )
-        values = self.trainer.strategy.reduce(values, reduce_op="mean").tolist()
+        rows = [torch.stack([losses[name].float() for name in names]) for losses in micro_batches]
+        values = self.trainer.strategy.reduce(torch.stack(rows).mean(0), reduce_op="mean").tolist()
         self.metrics = {f"train/{name}": value for name, value in zip(names, values, strict=True)}
         self.metrics["train/lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         for logger in self.loggers:

@@ -48,7 +48,7 @@ class Fsdp2(Sharded, ModelParallelStrategy):
         for network in filter(None, frozen):
             self.shard(network, frozen=True)
 
-    def shard(self, network: nn.Module, *, frozen: bool = False) -> None:
+    def shard(self, network: Any, *, frozen: bool = False) -> None:
         """Shards one network in place, its blocks first.
 
         A root stays gathered for the backward pass to come, and is divided again in it; a frozen one sees none.

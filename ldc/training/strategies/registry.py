@@ -104,8 +104,8 @@ def check_form(strategy: Any, checkpoint: Path | None) -> None:
             " strategy that wrote them (fsdp2 or deepspeed_zero1, 2, 3), on any number of devices."
         )
     raise ValueError(
-        f"resume must be a checkpoint of shards for this strategy, but {checkpoint} is one file: go on with the strategy"
-        " that wrote it (auto or ddp), on any number of devices."
+        f"resume must be a checkpoint of shards for this strategy, but {checkpoint} is one file: go on with the"
+        " strategy that wrote it (auto or ddp), on any number of devices."
     )
 
 

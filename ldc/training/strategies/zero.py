@@ -44,13 +44,14 @@ class Zero(Sharded, DeepSpeedStrategy):
         )
         if stage == max(STAGES):
             # No parameter stays gathered from step to step: the target moves by its partitions.
-            self.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+            settings: Any = self.config
+            settings["zero_optimization"]["stage3_param_persistence_threshold"] = 0
 
     def _format_config(self) -> None:
-        precision = self.precision_plugin.precision
-        if precision == "bf16-mixed":
-            self.config["bf16"] = {"enabled": False}  # Lightning sets it where it is missing
-            self.config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+        settings: Any = self.config
+        if self.precision_plugin.precision == "bf16-mixed":
+            settings["bf16"] = {"enabled": False}  # Lightning sets it where it is missing
+            settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
         super()._format_config()
 
     def backward(self, closure_loss: Tensor, optimizer: Optimizer | None, *args: Any, **kwargs: Any) -> None:
@@ -117,7 +118,8 @@ class CpuZero(Zero):
     ) -> tuple[Any, Optimizer]:
         import deepspeed  # noqa: PLC0415 - takes seconds
 
-        engine, wrapped, _, _ = deepspeed.initialize(
+        initialize: Any = deepspeed.initialize  # whose annotations say less than it takes
+        engine, wrapped, _, _ = initialize(
             config=self.config,
             model=model,
             model_parameters=[p for p in model.parameters() if p.requires_grad],

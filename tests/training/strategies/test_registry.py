@@ -36,7 +36,7 @@ def test_the_stage_of_zero_is_that_of_the_name():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="strategy must be auto, ddp, ddp_fork, fsdp2, .* not 'fsdp'"):
+    with pytest.raises(ValueError, match=r"strategy must be auto, ddp, ddp_fork, fsdp2, .* not 'fsdp'"):
         strategies.check("fsdp")
 
 
@@ -62,9 +62,9 @@ def test_shards_take_no_gradient_scaler(name):
 def test_a_checkpoint_of_the_other_form_is_refused(tmp_path):
     file = tmp_path / "state.ckpt"
     file.touch()
-    with pytest.raises(ValueError, match="one file for this strategy, but .* holds shards"):
+    with pytest.raises(ValueError, match=r"one file for this strategy, but .* holds shards"):
         strategies.check_form(DDPStrategy(), tmp_path)
-    with pytest.raises(ValueError, match="shards for this strategy, but .* is one file"):
+    with pytest.raises(ValueError, match=r"shards for this strategy, but .* is one file"):
         strategies.check_form(Sharded(), file)
     strategies.check_form(DDPStrategy(), file)
     strategies.check_form(Sharded(), tmp_path)
