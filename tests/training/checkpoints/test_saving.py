@@ -52,6 +52,13 @@ def test_leftovers_of_a_killed_save_are_removed_when_training_starts(run, tmp_pa
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
 
 
+def test_leftovers_of_a_fit_that_was_killed_after_its_last_save_are_removed(run, tmp_path):
+    run(steps=1)
+    (tmp_path / "checkpoints" / ".step-00000000.tmp").mkdir()
+    run(steps=1)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+
+
 def test_a_finished_fit_names_the_checkpoint_that_it_was_read_from(run, tmp_path):
     run(steps=2)
     result, seen = run(steps=2)
