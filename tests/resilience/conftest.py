@@ -153,7 +153,7 @@ def _train(encoded, folder, *, steps, world_size=1, workers=0, callbacks=(), acc
         torch.save(
             {
                 "weights": module.state_dict(),  # of student and target
-                "average": result.average.state_dict(),
+                "average": (result.average.updates, result.average.average),
                 "optimizer": module.trainer.optimizers[0].state_dict(),
                 "schedule": module.trainer.lr_scheduler_configs[0].scheduler.state_dict(),
                 "counts": (result.steps, result.samples_seen),

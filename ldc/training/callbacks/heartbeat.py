@@ -1,6 +1,6 @@
 """Names the rank that is lost, and stops the others within a bounded time, whatever their library does about it.
 
-gloo fails at once where a process dies, and does not say which; NCCL waits until its timeout, half an hour by default.
+gloo fails at once where a process dies, and does not say which; NCCL waits until its timeout, minutes later.
 """
 
 import logging
@@ -64,9 +64,11 @@ class Heartbeat(Callback):
             signs.give()
             watch.look()
             loss = signs.loss() or self._judge(watch, LOOKS)
+            if loss is None:
+                continue
+            signs.tell_loss(loss)
             # The training's own thread is given the time to fail and to say so itself.
-            if loss and not self._over.wait(LOOKS_AFTER_AN_ERROR * self.interval):
-                signs.tell_loss(loss)
+            if not self._over.wait(LOOKS_AFTER_AN_ERROR * self.interval):
                 log.error("%s", loss)
                 logging.shutdown()
                 os._exit(LostRankError.exit_code)
