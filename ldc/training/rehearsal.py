@@ -1,7 +1,8 @@
 """One step of a strategy at any world size, in one process: the other ranks are only pretended to be there.
 
-The strategy wraps the networks and calls its collective operations as rank 0 of all, on torch's fake process group, which
-answers without communicating. So it shows that wrapping and stepping work at that size; what comes out means nothing.
+The strategy wraps the networks and calls its collective operations as rank 0 of all, on torch's fake process group,
+which answers without communicating. So it shows that wrapping and stepping work at that size; the figures that come out
+mean nothing.
 """
 
 import os

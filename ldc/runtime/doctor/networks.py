@@ -55,7 +55,7 @@ class FitNetworks:
 
 
 def fit_networks(cfg: DictConfig, name: str, load: Callable[[Teacher], LatentDiffusion] = meta_teacher) -> FitNetworks:
-    """Returns the networks of the fit that stage `name` is; `load` gives teachers, on the meta device unless it differs.
+    """Returns the networks of the fit that stage `name` is; `load` gives its teacher and those of earlier stages.
 
     Raises:
         ValueError: a teacher's config cannot be found, or an earlier stage makes nothing that can be told of before.

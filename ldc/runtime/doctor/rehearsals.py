@@ -39,7 +39,7 @@ def rehearse_fits(cfg: Any, plans: Sequence[Plan]) -> list[Finding]:
             continue
         try:
             _take(plan, fit_networks(cfg, plan.name, narrow_teacher))
-        except Exception as error:  # noqa: BLE001 - whatever stops the step is what is to be told
+        except Exception as error:  # whatever stops the step is what is to be told
             log.debug("The step failed.", exc_info=error)
             text = str(error).strip().splitlines() or [type(error).__name__]
             found.append(Finding(STEP, FAILED, f"{where}: one step of narrow networks failed: {text[0]}"))
