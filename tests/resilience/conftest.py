@@ -162,9 +162,18 @@ def _train(encoded, folder, *, steps, world_size=1, workers=0, callbacks=(), acc
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def forked():
-    return Forked
+    """`forked(work, folder, world_size)` starts a `Forked`; none outlives the module's tests."""
+    groups = []
+
+    def call(*arguments):
+        groups.append(Forked(*arguments))
+        return groups[-1]
+
+    yield call
+    for group in groups:
+        group.kill()
 
 
 class Forked:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from ldc.training.checkpoints import FOLDER
 from ldc.training.csv_log import read
 
 STEPS = 20
@@ -133,7 +134,8 @@ def stop_in_a_save(group, folder, number):
 
 def temporaries(folder):
     """Returns what a save has begun and not renamed: names with the time at which each was made."""
-    return {(path, stamp) for path in folder.rglob(".*.tmp") if (stamp := changed(path)) is not None}
+    found = (folder / FOLDER).glob(".*.tmp")
+    return {(path, stamp) for path in found if (stamp := changed(path)) is not None}
 
 
 def changed(path):
