@@ -137,11 +137,11 @@ def laion(tmp_path_factory, write_laion):
 def configured(tmp_path, tmp_path_factory):
     """Composes conf/train.yaml from the arguments of a command line, with folders of the test."""
 
-    def compose_train(*arguments):
+    def compose_train(*arguments, command="train"):
         cache = tmp_path_factory.getbasetemp() / "cache"
         folders = [f"paths.outputs={tmp_path / 'outputs'}", f"paths.cache={cache}"]
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return compose("train", overrides=legalise([*arguments, *folders], CONF))
+            return compose(command, overrides=legalise([*arguments, *folders], CONF))
 
     return compose_train
 
