@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 class Stopped(SystemExit):
     """The command was told to stop while it did not train; the exit code is 128 + the signal's number."""
 
+    def __init__(self, number: int):
+        super().__init__(128 + number)
+        self.number = number
+
 
 @contextmanager
 def stoppable(cfg: DictConfig) -> Iterator[None]:
@@ -32,9 +36,8 @@ def stoppable(cfg: DictConfig) -> Iterator[None]:
     try:
         yield
     except Stopped as stop:
-        number = stop.code - 128
-        log.warning("%s while nothing trained.", signal.Signals(number).name)
-        if is_rank_zero() and _requeues(number, cfg.get("trainer") or {}):
+        log.warning("%s while nothing trained.", signal.Signals(stop.number).name)
+        if is_rank_zero() and _requeues(stop.number, cfg.get("trainer") or {}):
             from ldc.training.preemption import requeue  # noqa: PLC0415 - a wrong key is answered before libraries load
 
             requeue()
@@ -45,7 +48,7 @@ def stoppable(cfg: DictConfig) -> Iterator[None]:
 
 
 def _stop(number: int, frame: Any) -> None:  # noqa: ARG001 - the contract of handlers
-    raise Stopped(128 + number)
+    raise Stopped(number)
 
 
 def _requeues(number: int, trainer: Any) -> bool:

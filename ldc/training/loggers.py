@@ -67,7 +67,7 @@ def kept_id(path: Path, given: str | None) -> str:
     """
     known = path.read_text() if path.is_file() else ""
     run_id = given or known or os.urandom(4).hex()
-    if run_id != known and rank_zero_only.rank == 0:
+    if run_id != known and getattr(rank_zero_only, "rank", 0) == 0:
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text(run_id)
         sync(temporary)

@@ -62,11 +62,11 @@ class Resilience:
             for turn in range(self.turns):
                 for guarded in (True, False):
                     found[guarded].append(self._turn(case, cache, Path(scratch) / f"{turn}-{guarded}", guarded))
-                    log.info("turn %d of %d, guarded: %s.", turn + 1, self.turns, guarded)
+                    log.info("turn %d of %d, guarded %s: %s", turn + 1, self.turns, guarded, found[guarded][-1])
         return {**self.describe(), **self._summary(found[True], found[False])}
 
     def _summary(self, guarded: list[dict[str, Any]], bare: list[dict[str, Any]]) -> dict[str, Any]:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "way": way,
                 **dict(zip(("seconds", "low", "high"), spread([turn["seconds"] for turn in turns]), strict=True)),

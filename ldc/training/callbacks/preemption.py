@@ -30,7 +30,7 @@ class Preemption(Checkpoint):  # of which Lightning keeps the order, after all o
 
     def __init__(self, checkpoints: Checkpoints, signals: Signals, stopping: Stopping):
         self.checkpoints, self.signals, self.stopping = checkpoints, signals, stopping
-        self._agreement: Agreement | None = None
+        self._agreement = Agreement(world_size=1)
         self._limit: TimeLimit | None = None
         self._first_step = self._step = 0
         self._time = 0.0
@@ -52,10 +52,7 @@ class Preemption(Checkpoint):  # of which Lightning keeps the order, after all o
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._stop(trainer, self._agreement.settle(self._own()))
-        self._close()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._close()
+        self._agreement.close()
 
     def _own(self, step_seconds: float = 0.0) -> Cause:
         late = self._limit is not None and self._limit.reached(step_seconds)
@@ -68,10 +65,11 @@ class Preemption(Checkpoint):  # of which Lightning keeps the order, after all o
         if self._step > self._first_step:
             self.checkpoints.save_now(trainer)
         if trainer.is_global_zero:
-            log.warning("%s at step %d: the state is saved.", cause, self._step)
+            kept = "the state is saved" if self._step > self._first_step else "no step was taken"
+            log.warning("%s at step %d: %s.", cause, self._step, kept)
             self._requeue(cause)
-        self._agreement.settle(cause)  # no rank ends before that: launchers kill the others when the first one does
         release_helpers()
+        self._agreement.settle(cause)  # no rank ends before that: launchers kill the others when the first one does
         raise Interrupted(cause.exit_code)
 
     def _requeue(self, cause: Cause) -> None:
@@ -81,8 +79,3 @@ class Preemption(Checkpoint):  # of which Lightning keeps the order, after all o
             log.error("The job is not queued again: its time limit allows not one step, and so would the next.")
             return
         requeue()
-
-    def _close(self) -> None:
-        if self._agreement is not None:
-            self._agreement.close()
-        self._agreement = None
