@@ -3,10 +3,21 @@
 import functools
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from ldc.training import DistillationModule, NonFiniteError, WeightAverage, adamw, constant_with_warmup, fit, loggers
+from ldc.training import (
+    DistillationModule,
+    NonFiniteError,
+    SampleGrids,
+    WeightAverage,
+    adamw,
+    constant_with_warmup,
+    fit,
+    loggers,
+)
 from ldc.training.csv_log import read
 from ldc.training.strategies.storage import shapes
 from tests.training.conftest import ToyData, ToyNet, ToyObjective
@@ -28,6 +39,13 @@ def network(seed):
     return ToyNet(5)  # whose parameters no number of ranks divides evenly
 
 
+def render(student, _steps):
+    """A picture of the network's answer to a fixed input, in 200 grey levels a unit."""
+    answer = student(torch.linspace(-1, 1, 32).view(1, 2, 4, 4), torch.zeros(1))
+    levels = (128 + 200 * answer.flatten()).clamp(0, 255).round().to(torch.uint8)
+    return Image.fromarray(levels.view(4, 8).numpy()).convert("RGB")
+
+
 def train(folder, strategy, ranks, *, bad=None, every=HALF):
     """Returns the module and the result of a fit with a teacher, a target, an average, a warm-up and clipping."""
     module = DistillationModule(
@@ -38,6 +56,8 @@ def train(folder, strategy, ranks, *, bad=None, every=HALF):
         schedule=functools.partial(constant_with_warmup, warmup_steps=5),
         target_decay=0.9,
     )
+    average = WeightAverage()
+    grids = SampleGrids(render, folder, every_n_steps=HALF, sampling_steps=(1,), average=average)
     accumulate = ACCUMULATE.get(strategy, 1) if ranks > 1 else 1
     result = fit(
         module,
@@ -48,7 +68,8 @@ def train(folder, strategy, ranks, *, bad=None, every=HALF):
         checkpoint_every_n_steps=every,
         gradient_clip_val=0.5,
         accumulate_grad_batches=accumulate,
-        average=WeightAverage(),
+        average=average,
+        callbacks=[grids],
         loggers=loggers(["csv"], folder, "run"),
         accelerator="cpu",
         devices=ranks,
@@ -113,7 +134,12 @@ def one(tmp_path_factory):
     """What one process without a strategy makes of the same global batches."""
     folder = tmp_path_factory.mktemp("one")
     module, result = train(folder, "auto", 1)
-    return {"published": published(module, result), "losses": losses(folder)}
+    return {"published": published(module, result), "losses": losses(folder), "pictures": pictures(folder)}
+
+
+def pictures(folder):
+    """Returns the grids by name, (H, W, 3)."""
+    return {path.name: np.asarray(Image.open(path), dtype=int) for path in (folder / "samples").glob("step-*.png")}
 
 
 def losses(folder):
@@ -138,6 +164,14 @@ def test_a_resumed_fit_is_bit_equal_to_the_straight_one_on_every_rank(name, pair
 @pytest.mark.parametrize("name", ALL)
 def test_the_published_weights_are_those_of_one_process(name, pair, one):
     torch.testing.assert_close(pair[0][0][name]["published"], one["published"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_grids_are_drawn_from_the_whole_average_while_training_goes_on(name, pair, one):
+    drawn = pictures(pair[1] / name)
+    assert drawn.keys() == one["pictures"].keys() == {f"step-{step:06d}.png" for step in (HALF, STEPS)}
+    for step, picture in one["pictures"].items():
+        assert np.abs(drawn[step] - picture).max() <= 1
 
 
 @pytest.mark.parametrize("name", SHARDED)
