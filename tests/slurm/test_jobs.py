@@ -23,7 +23,7 @@ BKSDM = ("+experiment=bksdm", "distil")  # and its stages that train
 LCM = ("+experiment=lcm_bksdm", "distil", "few_step")
 TINY = ("~stages.evaluate", "pruner=bksdm_tiny", "trainer=cpu", "trainer.log_every_n_steps=1", "reuse=true")
 FITS = ("batch_size=2", "schedule.warmup_steps=0", "grids.prompts=[]")
-CLUSTER = ("cluster=slurm_cpu", "cluster.cpus_per_task=1", "cluster.time=10", f"cluster.python={sys.executable}")
+CLUSTER = ("cluster=slurm_cpu", "cluster.cpus_per_task=1", "cluster.time=30", f"cluster.python={sys.executable}")
 STEPS = 8
 ENDS = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
 
@@ -83,7 +83,7 @@ def said(job):
     return "".join(path.read_text() for path in Path(job["script"]).parent.glob(f"{job['name']}-*.out"))
 
 
-def wait(job, done, seconds=240):
+def wait(job, done, seconds=480):
     """Returns the first answer of `done()` that is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
