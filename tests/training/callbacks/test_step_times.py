@@ -17,7 +17,8 @@ def test_the_fit_ends_after_the_timed_steps_and_leaves_no_checkpoint(toy_module,
     laps = times.stopwatch.laps()
     assert (result.steps, len(laps)) == (3, 3)
     assert min(laps) > 0
-    assert not result.checkpoint.exists()
+    assert result.checkpoint is None
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_something_else_takes_its_turn_after_each_step_outside_its_time(toy_module, toy_data, tmp_path):
