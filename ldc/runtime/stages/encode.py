@@ -1,7 +1,8 @@
 """The stage that encodes: image-text shards in, shards of cached latents and text states out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -39,7 +40,17 @@ class Encode:
         return [teacher_identity(teacher_spec(self.teacher))]
 
     def check(self, cfg: DictConfig) -> None:
-        source, spec = data_source(self.data), teacher_spec(self.teacher)
+        for check in self.checks(cfg):
+            check()
+
+    def checks(self, cfg: DictConfig) -> list[Callable[[], Any]]:
+        """Returns the parts of `check`, each of which can be called on its own."""
+        spec = teacher_spec(self.teacher)
+        words = [partial(check_tokenizer, spec, dry_run=cfg.dry_run)] if self.text else []
+        return [partial(self._check_data, cfg), partial(check_teacher, spec), *words]
+
+    def _check_data(self, cfg: DictConfig) -> None:
+        source = data_source(self.data)
         if is_streaming(source):
             raise ValueError(
                 f"data.source.reader must be indexed for a cache of latents, not streaming: {WITHOUT_CACHE}."
@@ -50,9 +61,6 @@ class Encode:
                 f"encoded must name the stage that encodes, where there is one, not null: {WITHOUT_CACHE}."
             )
         source.check()
-        check_teacher(spec)
-        if self.text:
-            check_tokenizer(spec, dry_run=cfg.dry_run)
 
     def run(self, context: Context) -> Result:  # noqa: ARG002
         device = device_of(self.loader["device"])
