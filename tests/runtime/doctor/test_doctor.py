@@ -79,7 +79,7 @@ def test_every_failed_check_is_a_line_and_the_estimates_come_all_the_same(compos
     assert summary["failed"] == len(failed)
     for expected in (
         "shards must match at least one tar",
-        "prune, distil, few_step: teacher must be an existing folder or a hub id that can be reached",
+        "encode, prune, distil, few_step: teacher must be an existing folder or a hub id that can be reached",
         "distil: publish must be model or lcm",
         "batch_size, the samples of a step over all devices, must be divisible by 5 devices, not 32",
         "student must name a stage that makes student, not 'encode'",
