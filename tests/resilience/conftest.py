@@ -4,6 +4,7 @@ The parent (pytest) has imported everything once, so a child starts in a few mil
 process group of its own, as srun or torchrun would start it: one process a rank, with the ranks' environment variables.
 """
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -231,7 +232,8 @@ class Forked:
         return [self.codes[rank] for rank in range(len(self.pids))]
 
     def signal(self, number):
-        os.killpg(self.pids[0], number)
+        with contextlib.suppress(ProcessLookupError):  # all have ended
+            os.killpg(self.pids[0], number)
 
     def kill(self):
         """Kills the whole group, loader processes too, and waits for its end."""
@@ -241,7 +243,8 @@ class Forked:
             time.sleep(0.001)
 
     def kill_rank(self, rank):
-        os.kill(self.pids[rank], signal.SIGKILL)
+        if rank not in self.codes:
+            os.kill(self.pids[rank], signal.SIGKILL)
 
     def stop(self):
         """Stops all ranks where they are, and waits until they are."""
