@@ -56,6 +56,7 @@ class Publish:
     seed: int
 
     kind = "student"  # a run's last model: what `student=RUN_FOLDER` finds
+    trains = False
 
     def inputs(self) -> list[str]:
         names = [self.denoiser, self.text, self.autoencoder, self.encoded, *filter(None, [self.start])]
