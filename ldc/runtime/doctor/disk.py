@@ -63,6 +63,9 @@ def _outputs(estimates: Sequence[Estimate], finished: Sequence[str]) -> dict[str
             kept += estimate.plan.config.max_steps // trainer["keep_every_n_steps"]
         sizes[f"{name}'s {kept} checkpoints"] = kept * estimate.checkpoint
         sizes[f"{name}'s student"] = estimate.step.student
+        start = estimate.plan.config.student
+        if start not in {*finished, *(other.plan.name for other in estimates), "teacher"}:
+            sizes[f"{start}'s student"] = estimate.step.student
     return sizes
 
 

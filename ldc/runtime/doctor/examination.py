@@ -102,7 +102,7 @@ def _estimates(
 ) -> tuple[list[Estimate], list[Finding]]:
     made, found = [], []
     for stage in stages:
-        if not stage.kind.trains:
+        if not getattr(stage.kind, "trains", False):
             continue
         if "student" not in stage.config:
             found.append(Finding(ESTIMATE, "note", f"{stage.name}: only fits of students are estimated"))

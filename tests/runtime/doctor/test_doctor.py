@@ -169,6 +169,7 @@ def test_a_full_disk_stops_a_run_before_it_starts(composed, teacher_folder, monk
     summary = examine(composed("+experiment=bksdm", f"teacher={teacher_folder}", "data.size=32"))
     (line,) = [line for line in lines(summary, "failed") if line.startswith("disk")]
     assert "distil's 3 checkpoints" in line
+    assert "prune's student" in line
     assert "encode's cache" in line
 
 
