@@ -3,9 +3,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from ldc.launch import main
+from ldc.runtime import CONF
 from ldc.train import main as train
 
 LAUNCH = Path(__file__).parents[2] / "launch"
@@ -136,3 +138,19 @@ def test_a_folder_of_the_users_own_clusters_travels_with_the_command(command, tm
     said = command(main, flag, EXPERIMENT, "cluster=ours", "dry_run=true", "check=false")
     assert "#SBATCH --account=ours" in said.err
     assert f"  python -m ldc.train {flag}" in said.err
+
+
+def test_a_runs_name_may_have_letters_that_hydra_minds(launched):
+    (job,) = launched("run='a, b'", "array.seed=[0]", "dry_run=true").summary["jobs"]
+    assert job["runs"] == ["outputs/bksdm/a, b-seed0"]
+
+
+def test_a_finished_stage_gets_no_job(launched, tmp_path):
+    train.task(composed("stage=prune", "run=a", "~stages.encode", "encoded=null"))
+    jobs = launched("chain=true", "run=a", "~stages.encode", "encoded=null", "dry_run=true").summary["jobs"]
+    assert [job["name"] for job in jobs] == ["bksdm-a-distil", "bksdm-a-evaluate"]
+
+
+def composed(*words):
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return compose("train", overrides=[EXPERIMENT, *words])

@@ -1,5 +1,6 @@
 """From a launch's config to its jobs: one, one a stage, each of them an array where values are given."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from ldc.artifacts import find
 from ldc.runtime.chain import Stage, chain, identities, unchecked
 from ldc.runtime.composing import train_config
 from ldc.runtime.launching.cluster import Cluster
-from ldc.runtime.launching.variants import label, variants
+from ldc.runtime.launching.variants import label, value_of, variants
 from ldc.runtime.launching.words import Words, train_words
 from ldc.runtime.run import Run, prepare
 
+log = logging.getLogger(__name__)
 FOLDER = "slurm"  # in the run's folder, or in that of an array: scripts, and what the jobs say
 
 
@@ -58,7 +60,10 @@ def jobs(cfg: DictConfig, arguments: Sequence[str]) -> list[Job]:
     tasks, base = _tasks(cfg, words, cluster)
     first, folder = tasks[0].run, Path(cluster.workdir or Path.cwd()) / base / FOLDER
     whole = Job(f"{first.cfg.name}-{base.name}", cluster, words, None, tasks, base != first.folder, folder)
-    return list(_chained(cfg, whole)) if cfg.chain else [whole]
+    found = list(_chained(cfg, whole)) if cfg.chain else [whole]
+    if not found:
+        log.info("Every stage is finished: there is no job to submit.")
+    return found
 
 
 def _check(cfg: DictConfig, cluster: Cluster) -> None:
@@ -76,18 +81,18 @@ def _check(cfg: DictConfig, cluster: Cluster) -> None:
 
 def _tasks(cfg: DictConfig, words: Words, cluster: Cluster) -> tuple[tuple[Task, ...], Path]:
     """Returns the runs, and the folder of the one or of their array."""
-    base = prepare(train_config([*words.settings, *([] if cfg.run is None else [f"run={cfg.run}"])])).folder
+    base = prepare(train_config([*words.settings, f"run={value_of('run', cfg.run)}"])).folder
     chosen = list(variants(cfg.array))
     if not chosen:
-        return (_task(cfg, words, cluster, (f"run={base.name}",)),), base
+        return (_task(cfg, words, cluster, (f"run={value_of('run', base.name)}",)),), base
     tasks = []
     for variant in chosen:
         own = tuple(f"{key}={value}" for key, value in variant.items() if key != "run")
-        run = variant.get("run") or f"{base.name}-{label(variant)}"
+        run = variant.get("run") or value_of("run", f"{base.name}-{label(variant)}")
         tasks.append(_task(cfg, words, cluster, (*own, f"run={run}")))
     names = [task.run.folder.name for task in tasks]
     if len({*names, base.name}) <= len(names):
-        raise ValueError(f"array must give every run a name of its own, not {', '.join(names)}: add +array.run=[...].")
+        raise ValueError(f"array must give every run a name of its own, not {', '.join(names)}: add array.run=[...].")
     return tuple(tasks), base
 
 

@@ -29,6 +29,15 @@ def label(variant: Mapping[str, str]) -> str:
     return re.sub(r"[^\w.-]+", "_", text)
 
 
+def value_of(name: str, value: Any) -> str:
+    """Returns what stands behind `name=` on the command line of `ldc.train`."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = str(value)
+    plain = not isinstance(value, str) or name in {*TEXTS, *PATHS} or _PLAIN.fullmatch(text)
+    return text if plain else quote(text)
+
+
 def _dotted(array: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
     for key, values in array.items():
         name = f"{prefix}{key}"
@@ -37,12 +46,4 @@ def _dotted(array: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
         elif values is not None:
             if not isinstance(values, list) or not values:
                 raise ValueError(f"array.{name} must be a list of at least one value, not {values!r}.")
-            yield name, [_word(name, value) for value in values]
-
-
-def _word(name: str, value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = str(value)
-    plain = not isinstance(value, str) or name in {*TEXTS, *PATHS} or _PLAIN.fullmatch(text)
-    return text if plain else quote(text)
+            yield name, [value_of(name, value) for value in values]
