@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from lightning.pytorch.plugins.precision import DeepSpeedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,6 +18,13 @@ from ldc.training.strategies.sharded import Sharded
 
 BUCKET = 50_000_000  # elements that are reduced or gathered at a time
 STAGES = (1, 2, 3)
+
+
+class InputsAsTheyAre(DeepSpeedPrecision):
+    """Leaves batches to autocast: cast to bfloat16 beforehand, latents would lose what the losses need."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 class Zero(Sharded, DeepSpeedStrategy):
@@ -49,9 +57,12 @@ class Zero(Sharded, DeepSpeedStrategy):
 
     def _format_config(self) -> None:
         settings: Any = self.config
-        if self.precision_plugin.precision == "bf16-mixed":
+        precision: Any = self.precision_plugin.precision
+        self.precision_plugin = InputsAsTheyAre(precision)
+        if precision == "bf16-mixed":
             settings["bf16"] = {"enabled": False}  # Lightning sets it where it is missing
-            settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+            # No module's weights or gradients travel in bfloat16: they do not under DDP.
+            settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
         super()._format_config()
 
     def backward(self, closure_loss: Tensor, optimizer: Optimizer | None, *args: Any, **kwargs: Any) -> None:

@@ -25,8 +25,10 @@ FITS = {
     "deepspeed_zero1": ("deepspeed_zero1", {}),
     "deepspeed_zero2": ("deepspeed_zero2", {}),
     "deepspeed_zero3": ("deepspeed_zero3", {}),
+    "ddp, bf16-mixed": ("ddp", {"precision": "bf16-mixed"}),
+    "deepspeed_zero2, bf16-mixed": ("deepspeed_zero2", {"precision": "bf16-mixed"}),
 }
-OTHERS = [name for name in FITS if name != "ddp"]
+OTHERS = [name for name in FITS if name != "ddp" and "bf16" not in name]
 STEPS = 3
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
@@ -133,6 +135,12 @@ def test_the_published_folder_is_the_stock_folder_of_ddp(name, runs):
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), **TOLERANCE)
     configs = [json.loads((runs[0] / fit_name / "unet/config.json").read_text()) for fit_name in (name, "ddp")]
     assert configs[0] == configs[1]
+
+
+def test_zero_computes_in_bfloat16_what_ddp_does(runs):
+    mixed = losses(runs[0] / "ddp, bf16-mixed")
+    torch.testing.assert_close(losses(runs[0] / "deepspeed_zero2, bf16-mixed"), mixed, **TOLERANCE)
+    assert not torch.allclose(mixed, losses(runs[0] / "ddp"), **TOLERANCE)
 
 
 def test_the_teacher_is_sharded_where_that_is_asked_for(runs):
