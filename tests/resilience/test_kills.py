@@ -47,7 +47,7 @@ def start(encoded, train, forked):
 
     def call(folder, setting):
         def work():
-            train(encoded, folder, steps=STEPS, every=EVERY, rank_patience_seconds=12.0, **setting._asdict())
+            train(encoded, folder, steps=STEPS, every=EVERY, timeout_seconds=20.0, rank_patience_seconds=12.0, **setting._asdict())
 
         return forked(work, folder, setting.world_size)
 

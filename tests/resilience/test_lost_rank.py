@@ -87,3 +87,16 @@ def test_a_group_goes_on_after_the_loss_of_a_rank_and_leaves_no_signs(group, tmp
 
     assert group(0, lambda: None).wait(BOUND) == [0, 0]
     assert not (tmp_path / FOLDER).exists()
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_rank_that_never_comes_is_waited_for_no_longer_than_the_timeout(encoded, train, forked, tmp_path, missing):
+    def work():
+        if os.environ["RANK"] == str(missing):
+            os.kill(os.getpid(), signal.SIGKILL)
+        train(encoded, tmp_path, steps=9, world_size=2, timeout_seconds=3.0)
+
+    ranks = forked(work, tmp_path, 2)
+
+    assert ranks.wait(BOUND)[1 - missing] == 1
+    assert "LostRankError: all ranks must join the group in time, but they have not: " in last_line(ranks, 1 - missing)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback
+from torch.distributed import DistNetworkError, DistStoreError
 
 from ldc.training.heartbeat import LostRankError, Signs, Watch, clear, is_broken_connection, sentence
 
@@ -26,8 +27,8 @@ class Heartbeat(Callback):
 
     Where a collective operation fails, all signs are looked at for a while, and `naming` raises who is silent or has
     stopped. Where it hangs instead, the thread ends the process: nothing in Python reaches a thread that waits inside
-    NCCL. A rank that leaves in order takes its sign away. With one rank, or ranks that see different folders, it does
-    nothing.
+    NCCL. Before, while the group forms, the strategy's timeout bounds the wait. A rank that leaves in order takes its
+    sign away. With one rank, or ranks that see different folders, it does nothing.
 
     Args:
         folder: the stage's folder.
@@ -120,6 +121,9 @@ class Heartbeat(Callback):
         try:
             yield
         except Exception as error:
+            if self._signs is None and isinstance(error, DistNetworkError | DistStoreError):
+                reason = str(error).splitlines()[0].rstrip(".")
+                raise LostRankError(f"all ranks must join the group in time, but they have not: {reason}.") from error
             if self.loss is None:
                 raise
             raise LostRankError(self.loss) from error
