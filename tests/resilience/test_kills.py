@@ -38,6 +38,7 @@ GROUPS = pytest.mark.parametrize(
 )
 
 KINDS = {1: ("anywhere", "in a save", "in a save"), 2: ("anywhere", "in a save", "one rank")}  # by world size
+BOUNDS = {"timeout_seconds": 20.0, "rank_patience_seconds": 12.0}  # until a rank stops: a group forms, or runs
 PATIENCE = 60.0  # seconds within which any process must have ended by itself
 
 
@@ -47,7 +48,7 @@ def start(encoded, train, forked):
 
     def call(folder, setting):
         def work():
-            train(encoded, folder, steps=STEPS, every=EVERY, timeout_seconds=20.0, rank_patience_seconds=12.0, **setting._asdict())
+            train(encoded, folder, steps=STEPS, every=EVERY, **BOUNDS, **setting._asdict())
 
         return forked(work, folder, setting.world_size)
 
