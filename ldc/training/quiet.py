@@ -17,6 +17,7 @@ SILENCED = (
     r".*GPU available but not used.*",  # the accelerator is a choice
     r".*`srun` command is available on your system but is not used.*",  # a login node, or torchrun
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning with torch >= 2.13
+    r".*`torch\.distributed\.\w+` is deprecated.*",  # deepspeed, at every step
     r".*Precision 16-mixed is not supported by the model summary.*",  # there is none
 )
 
