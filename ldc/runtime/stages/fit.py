@@ -119,6 +119,8 @@ class Fit(Fitting):
         width, dtype = self.objective.get("guidance_embedding_dim"), self.trainer["teacher_dtype"]
         if width is not None:
             raise ValueError(f"guidance_embedding_dim must be null with lora, which adds no input, not {width}.")
+        if lora.is_own_teacher and self.trainer["shard_teacher"]:
+            raise ValueError("trainer.shard_teacher must be false with lora.teacher=self, which has no own weights.")
         if lora.is_own_teacher and dtype is not None:
             raise ValueError(
                 f"trainer.teacher_dtype must be null with lora.teacher=self, which has no own weights, not {dtype!r}."

@@ -43,10 +43,13 @@ class Fsdp2(Sharded, ModelParallelStrategy):
         """Shards the networks; Lightning calls it through `configure_model`, before the optimizer is made."""
         self.shard(module.bare_student)
         frozen = [module.target]
-        if self.shard_teacher and module.teacher is not None:
+        if self.shard_teacher and module.teacher is None:
+            log.warning("shard_teacher has no effect: this fit has no teacher.")
+        elif self.shard_teacher:
             frozen.append(untapped(module.teacher))
-        for network in filter(None, frozen):
-            self.shard(network, frozen=True)
+        for network in frozen:
+            if network is not None:
+                self.shard(network, frozen=True)
 
     def shard(self, network: Any, *, frozen: bool = False) -> None:
         """Shards one network in place, its blocks first.

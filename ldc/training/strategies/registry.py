@@ -58,8 +58,8 @@ def build(
 def ddp(backend: str, timeout: timedelta, start_method: Any) -> Strategy:
     """Returns DDP for a network whose every trained weight takes part in every step.
 
-    `static_graph` stays off: with no search for unused parameters, all it adds is support of reentrant checkpointing,
-    which no network here uses, and it does not go with the steps that leave a reduction out (accumulation).
+    `static_graph` stays off: it is for reentrant checkpointing and for parameters that are used more than once or not
+    at all in a step, and networks here have none of these.
     """
     return DDPStrategy(
         process_group_backend=backend,

@@ -4,6 +4,7 @@ DeepSpeed clips gradients, counts micro-batches and takes the optimizer's step; 
 DeepSpeed's hold no average, and no other number of ranks can read them. deepspeed is imported when a strategy is made.
 """
 
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from ldc.training.strategies.sharded import Sharded
 
 BUCKET = 50_000_000  # elements that are reduced or gathered at a time
 STAGES = (1, 2, 3)
+log = logging.getLogger(__name__)
 
 
 class InputsAsTheyAre(DeepSpeedPrecision):
@@ -64,6 +66,11 @@ class Zero(Sharded, DeepSpeedStrategy):
             # No module's weights or gradients travel in bfloat16: they do not under DDP.
             settings["torch_autocast"] = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
         super()._format_config()
+
+    def setup(self, trainer: Any) -> None:
+        if not all(p.is_contiguous() for p in self.lightning_module.bare_student.parameters()):
+            log.warning("channels_last does not hold for the weights under DeepSpeed, which flattens them.")
+        super().setup(trainer)
 
     def backward(self, closure_loss: Tensor, optimizer: Optimizer | None, *args: Any, **kwargs: Any) -> None:
         # Lightning has divided the loss by the number of micro-batches already.
