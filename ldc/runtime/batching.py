@@ -4,7 +4,7 @@ The batch decides a result, its division does not: so a fit means the same on on
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -53,9 +53,12 @@ def world_size(trainer: Mapping[str, Any]) -> int:
         trainer: the group `trainer`: accelerator, devices (as Lightning takes them), num_nodes.
 
     Raises:
-        ValueError: devices x num_nodes are not the processes that torchrun or srun has started.
+        ValueError: a number cannot be, or devices x num_nodes are not the processes that torchrun or srun has started.
     """
-    size = num_devices(trainer["devices"], trainer["accelerator"]) * trainer["num_nodes"]
+    nodes = trainer["num_nodes"]
+    if type(nodes) is not int or nodes < 1:
+        raise ValueError(f"trainer.num_nodes must be a whole number from 1, not {nodes!r}.")
+    size = num_devices(trainer["devices"], trainer["accelerator"]) * nodes
     started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else _slurm_tasks()
     if started is not None and int(started) != size:
         raise ValueError(
@@ -66,13 +69,29 @@ def world_size(trainer: Mapping[str, Any]) -> int:
 
 
 def num_devices(devices: Any, accelerator: str) -> int:
-    """Returns the devices of a node: a number, a list, "0,1"; -1 and "auto" mean all GPUs, or one CPU process."""
-    if not isinstance(devices, int | str):
-        return len(devices)
+    """Returns the devices of a node: a number, a list, "0,1"; -1 and "auto" mean all GPUs, or one CPU process.
+
+    Raises:
+        ValueError: it is none of these.
+    """
     text = str(devices)
     if text in {"-1", "auto"}:
         return 1 if accelerator == "cpu" else max(1, torch.cuda.device_count())
-    return int(text) if text.isdigit() else len([part for part in text.split(",") if part.strip()])
+    count = int(text) if text.isdigit() else len(_numbers(text if isinstance(devices, str) else devices))
+    if count < 1:
+        raise ValueError(
+            f"trainer.devices must be a number from 1, a list of devices, as [0,1], -1 or auto, not {devices!r}."
+        )
+    return count
+
+
+def _numbers(devices: Any) -> list[str]:
+    """Returns the numbers of a list of devices, or of "0,1"; none where anything else is among them."""
+    if isinstance(devices, str):
+        parts = [part.strip() for part in devices.strip(", ").split(",")]
+    else:
+        parts = [str(part) for part in devices] if isinstance(devices, Sequence) else []
+    return parts if all(part.isdigit() for part in parts) else []
 
 
 def _slurm_tasks() -> str | None:

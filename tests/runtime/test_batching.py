@@ -38,6 +38,18 @@ def test_devices_are_counted_as_lightning_reads_them(devices, accelerator, count
     assert num_devices(devices, accelerator) == count
 
 
+@pytest.mark.parametrize("devices", [0, -3, 2.5, None, "many", "0,x", [], [0, "x"], True])
+def test_devices_that_cannot_be_are_refused(devices):
+    with pytest.raises(ValueError, match=r"^trainer.devices must be a number from 1, a list of devices"):
+        num_devices(devices, "gpu")
+
+
+@pytest.mark.parametrize("nodes", [0, -1, 1.5, None, "two"])
+def test_nodes_that_cannot_be_are_refused(nodes):
+    with pytest.raises(ValueError, match=r"^trainer.num_nodes must be a whole number from 1"):
+        world_size(TRAINER | {"num_nodes": nodes})
+
+
 def test_all_nodes_count(monkeypatch):
     for name in ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"):
         monkeypatch.delenv(name, raising=False)
