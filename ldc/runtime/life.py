@@ -17,6 +17,7 @@ BEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0  # without a new sign
 POLL_SECONDS = 0.5
 START_SECONDS = 600.0  # until the first one: nodes do not begin at the same time
+SIGHT_SECONDS = 75.0  # another node's NFS client may miss a new file for a minute, and not that the sign is gone
 
 
 @contextmanager
@@ -50,18 +51,19 @@ class RankZero:
 
     def __init__(self, folder: Path):
         self._path = folder / FILE
+        self._sign: str | None = None
         self._sign = self._read()
         self._since = time.monotonic()
-        self._was_seen = False
+        self.was_seen = False
 
     def loss(self) -> str | None:
         """Returns in words why rank zero is lost; None: it lives, as far as is known."""
         sign, now = self._read(), time.monotonic()
         if sign != self._sign and sign is not None:
-            self._sign, self._since, self._was_seen = sign, now, True
-        if sign is None and self._was_seen:
+            self._sign, self._since, self.was_seen = sign, now, True
+        if sign is None and self.was_seen:
             return "has ended"
-        silence, patience = now - self._since, PATIENCE_SECONDS if self._was_seen else START_SECONDS
+        silence, patience = now - self._since, PATIENCE_SECONDS if self.was_seen else START_SECONDS
         return f"has given no sign of life for {silence:.0f} s" if silence > patience else None
 
     def _read(self) -> str | None:
@@ -71,6 +73,13 @@ class RankZero:
             return None
         except OSError:
             return self._sign  # a moment's trouble of the file system says nothing
+
+
+def wait_for_sign(folder: Path) -> None:
+    """Returns when rank zero has begun its work in a run's folder: what it removes before is gone then."""
+    rank_zero = RankZero(folder)
+    while not rank_zero.was_seen and rank_zero.loss() is None:
+        time.sleep(POLL_SECONDS)
 
 
 def wait_for_artifact(folder: Path, identity: str) -> Artifact:
@@ -83,12 +92,14 @@ def wait_for_artifact(folder: Path, identity: str) -> Artifact:
     Raises:
         TimeoutError: rank zero has died or ended without it.
     """
-    rank_zero = RankZero(folder.parent)
+    rank_zero, lived = RankZero(folder.parent), time.monotonic()
     while True:
-        loss = rank_zero.loss()  # asked first: to publish may be its last act
+        loss, now = rank_zero.loss(), time.monotonic()  # asked first: to publish may be its last act
         artifact = find(folder)
         if artifact is not None and artifact.id == identity:
             return artifact
-        if loss is not None:
+        if loss is None:
+            lived = now
+        elif now - lived > SIGHT_SECONDS:
             raise TimeoutError(f"rank 0 must publish artifact {identity} in {folder}, but it {loss}.")
         time.sleep(POLL_SECONDS)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -23,7 +24,7 @@ def stage(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Beats and patience in hundredths of their seconds."""
-    for name in ("BEAT_SECONDS", "PATIENCE_SECONDS", "POLL_SECONDS"):
+    for name in ("BEAT_SECONDS", "PATIENCE_SECONDS", "POLL_SECONDS", "SIGHT_SECONDS"):
         monkeypatch.setattr(life, name, getattr(life, name) / 50)
 
 
@@ -65,7 +66,7 @@ def test_a_rank_stops_soon_after_rank_zero_is_killed(stage, rank_zero):
     process = rank_zero(60)
     wait_until((stage.parent / life.FILE).exists)
     waiting = life.RankZero(stage.parent)
-    wait_until(lambda: waiting.loss() is None and waiting._was_seen)
+    wait_until(lambda: waiting.loss() is None and waiting.was_seen)
     os.kill(process.pid, signal.SIGKILL)
     start = time.monotonic()
     wait_until(lambda: waiting.loss() is not None)
@@ -73,10 +74,26 @@ def test_a_rank_stops_soon_after_rank_zero_is_killed(stage, rank_zero):
     assert "has given no sign of life for" in waiting.loss()
 
 
-def test_a_rank_stops_at_once_when_rank_zero_ends_without_the_artifact(stage, rank_zero):
+def test_a_rank_stops_soon_after_rank_zero_ends_without_the_artifact(stage, rank_zero):
     rank_zero(0.5)
     with pytest.raises(TimeoutError, match=f"rank 0 must publish artifact {ID} in .*distil, but it has ended"):
         life.wait_for_artifact(stage, ID)
+
+
+def test_an_artifact_that_is_seen_late_still_counts(stage, rank_zero):
+    process = rank_zero(0.5)
+    waiting = threading.Timer(1.2, publish, [Artifact(stage, "student", ID, [])])  # 0.7 s after rank zero's end
+    waiting.start()
+    assert life.wait_for_artifact(stage, ID).id == ID
+    assert not process.is_alive()
+
+
+def test_a_rank_that_starts_first_waits_until_rank_zero_has_begun(stage, rank_zero):
+    (stage.parent / life.FILE).write_text("left behind 3\n")
+    start = time.monotonic()
+    threading.Timer(0.5, rank_zero, [5]).start()
+    life.wait_for_sign(stage.parent)
+    assert time.monotonic() - start >= 0.5
 
 
 def test_the_sign_of_a_run_that_was_killed_is_none_of_rank_zero(stage, quick, monkeypatch):

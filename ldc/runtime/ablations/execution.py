@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ldc.runtime.ablations.jobs import Job
 from ldc.runtime.chain import begin, chain
+from ldc.runtime.life import sign_of_life
 from ldc.training import NonFiniteError
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def _refuse_or_remove_others(job: Job, *, fresh: bool) -> None:
 def _train(job: Job) -> None:
     stages = list(chain(job.run.cfg))
     begin(job.run, stages)
-    for stage in stages:
-        job.run.record(stage.name, stage.execute(job.run))
+    with sign_of_life(job.run.folder):
+        for stage in stages:
+            job.run.record(stage.name, stage.execute(job.run))
     job.run.summarise()
