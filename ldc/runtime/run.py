@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from ldc.artifacts import Artifact, find
 from ldc.runtime.card import FILE as CARD
 from ldc.runtime.card import write_card
 from ldc.runtime.fingerprint import run_name
+from ldc.runtime.life import wait_for_sign
 from ldc.runtime.paths import CONF
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.versions import versions
@@ -32,6 +34,8 @@ class Run:
     def open(self) -> None:
         """Makes the folder, with config and versions; `fresh=true` removes it first, or the folder of `stage=NAME`."""
         if not is_rank_zero():
+            if self.cfg.fresh:
+                wait_for_sign(self.folder)  # else what is to be removed would count as finished
             return
         stale = self.folder / (self.cfg.stage or "")
         if self.cfg.fresh and stale.exists():
@@ -97,6 +101,9 @@ def prepare(cfg: DictConfig) -> Run:
         raise ValueError(f"experiment must be given, as +experiment=NAME with one of {names}.")
     if cfg.get("metric"):
         _check_metric(cfg)
+    if cfg.get("fresh") and int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+        log.info("fresh=true counts for a job's first start: queued again, it goes on.")
+        cfg.fresh = False
     OmegaConf.resolve(cfg)  # stages are taken out of the config, where an interpolation would lose its way
     folder = Path(cfg.paths.outputs) / cfg.name / str(cfg.run or run_name(cfg))
     log.info("Run folder: %s", folder)
