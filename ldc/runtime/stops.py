@@ -48,7 +48,13 @@ def stoppable(cfg: DictConfig) -> Iterator[None]:
 
 
 def _stop(number: int, frame: Any) -> None:  # noqa: ARG001 - the contract of handlers
+    for each in NUMBERS:
+        signal.signal(each, _pass)  # srun sends SIGTERM when another rank ends first: it may not cut off the requeueing
     raise Stopped(number)
+
+
+def _pass(number: int, frame: Any) -> None:
+    """Does nothing: the command ends already."""
 
 
 def _requeues(number: int, trainer: Any) -> bool:

@@ -30,6 +30,12 @@ def test_a_job_is_queued_again_by_the_rules_of_a_fit(fake_slurm, number, trainer
     assert told() == calls
 
 
+def test_a_second_signal_does_not_keep_a_job_from_being_queued_again(fake_slurm):
+    told = fake_slurm(scontrol="kill -TERM $PPID; sleep 0.3")
+    assert stopped_by(signal.SIGUSR1, requeue=True) == 138
+    assert told() == ["scontrol requeue 7"]
+
+
 def test_only_rank_zero_asks_for_its_job_again(fake_slurm, monkeypatch):
     told = fake_slurm(scontrol="exit 0")
     monkeypatch.setenv("SLURM_PROCID", "1")
