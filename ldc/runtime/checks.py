@@ -4,7 +4,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+
+FLAGS = ("debug", "dry_run", "fresh", "reuse", "submit", "chain", "check", "retry", "step")
+
+
+def check_command(cfg: DictConfig) -> None:
+    """Checks the plain settings that commands share: YAML's `no` is a text here, which would count as true.
+
+    Raises:
+        ValueError: a flag is neither true nor false, or there is no folder for outputs.
+    """
+    for name in FLAGS:
+        if name in cfg and type(cfg[name]) is not bool:
+            raise ValueError(f"{name} must be true or false, not {cfg[name]!r}.")
+    outputs = OmegaConf.select(cfg, "paths.outputs", default="")
+    if not isinstance(outputs, str):
+        raise ValueError(f"paths.outputs must be a folder, not {outputs!r}.")  # noqa: TRY004 - a user's input
 
 
 def check_whole(cfg: Mapping[str, Any], *names: str, least: int = 1, optional: bool = False) -> None:

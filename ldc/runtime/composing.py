@@ -7,6 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from ldc.runtime.arguments import legalise
+from ldc.runtime.checks import check_command
 from ldc.runtime.paths import CONF
 from ldc.runtime.signatures import check_signatures
 
@@ -24,5 +25,6 @@ def train_config(words: Sequence[str]) -> DictConfig:
     else:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             cfg = compose("train", overrides=arguments)
+    check_command(cfg)
     check_signatures(cfg)
     return cfg

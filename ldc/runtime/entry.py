@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ldc.runtime.arguments import legalise
+from ldc.runtime.checks import check_command
 from ldc.runtime.paths import CONF
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.signatures import check_signatures
@@ -67,6 +68,7 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
 
             def job(cfg: DictConfig) -> float | None:
                 sys.argv[1:] = original  # processes that a strategy starts are given the user's own words
+                check_command(cfg)
                 check_signatures(cfg)
                 try:
                     with stoppable(cfg):
