@@ -47,7 +47,8 @@ def read_sweep(path: Path) -> SweepFile:
         ValueError: the file does not exist, or is no W&B sweep file of a form that both sides read alike.
     """
     if not path.is_file():
-        raise ValueError(f"sweep must be a W&B sweep file, but {str(path)!r} does not exist.")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ValueError(f"sweep must be a W&B sweep file, but {str(path)!r} {what}.")
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:

@@ -57,6 +57,22 @@ class Parameter:
         """Whether equal ratios of its values are equally likely."""
         return "log_uniform" in self.distribution
 
+    @property
+    def count(self) -> int | None:
+        """How many values it has, None where they cannot be listed."""
+        p = self.settings
+        match self.distribution:
+            case "constant":
+                return 1
+            case "categorical" | "categorical_w_probabilities":
+                return len(p["values"])
+            case "int_uniform":
+                return p["max"] - p["min"] + 1
+            case "q_uniform":
+                return math.floor((p["max"] - p["min"]) / p["q"] + 1e-9) + 1
+            case _:
+                return None
+
     def values(self) -> list[Any] | None:
         """Returns all values in order, None where they cannot be listed."""
         p = self.settings
@@ -68,8 +84,7 @@ class Parameter:
             case "int_uniform":
                 return list(range(p["min"], p["max"] + 1))
             case "q_uniform":
-                steps = math.floor((p["max"] - p["min"]) / p["q"] + 1e-9)
-                return [_quantised(p["min"] + step * p["q"], p["q"]) for step in range(steps + 1)]
+                return [_quantised(p["min"] + step * p["q"], p["q"]) for step in range(self.count or 0)]
             case _:
                 return None
 

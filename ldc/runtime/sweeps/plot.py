@@ -46,7 +46,7 @@ def _draw(axes: Axes, parameter: Parameter, rows: Sequence[Mapping[str, Any]], f
     given = [row["values"][parameter.name] for row in rows]
     numbers = [value for value in map(number, given) if value is not None]
     known = sorted(set(numbers)) if len(numbers) == len(rows) else None
-    names = [str(value) for value in parameter.values() or given]
+    names = [str(value) for value in parameter.values() or given] if known is None else []
     x: list[float] = numbers if known is not None else [names.index(str(value)) for value in given]
     y = [row["metric"] for row in rows]
     if known is None:
@@ -55,7 +55,7 @@ def _draw(axes: Axes, parameter: Parameter, rows: Sequence[Mapping[str, Any]], f
     else:
         is_log = parameter.is_log or is_wide(known)
         axes.set_xscale("log" if is_log else "linear")
-        if len(known) <= MAX_TICKS and parameter.values() is not None:
+        if len(known) <= MAX_TICKS and parameter.count is not None:
             axes.set_xticks(known, [f"{value:g}" for value in known])
             axes.minorticks_off()
     alone = len(found["trials"][0]["values"]) == 1 and known is not None

@@ -17,6 +17,8 @@ from ldc.runtime.run import prepare
 from ldc.runtime.sweeps.file import SweepFile
 
 LOCAL_METHODS = ("grid", "random")
+_OWN = ("run", "metric", "paths.outputs")  # a trial's place, and what the file compares
+_LARGEST_GRID = 10_000  # values of one parameter
 _DRAWS_PER_TRIAL = 100  # of a few values, draws repeat each other: then there are fewer trials than were asked for
 
 
@@ -91,12 +93,26 @@ def trials(sweep: SweepFile, cfg: DictConfig) -> list[Trial]:
     place += [] if cfg.paths.cache is None else [f"paths.cache={cfg.paths.cache}"]
     constant = {p.name: p.settings["value"] for p in sweep.parameters if not p.is_swept}
     fixed = [word for word in sweep.settings if not word.startswith("run=")]  # W&B's run id, where there is none here
-    more = shlex.split(cfg.overrides)
+    more = _overrides(cfg.overrides)
     found = []
     for number, values in enumerate(assignments, start=1):
         words = merged([*fixed, *_words(constant | values), *more])
         found.append(Trial(number, sweep.name, sweep.program, values, tuple(words), tuple(place)))
     return found
+
+
+def _overrides(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"overrides must be words as in a shell, with every quote closed, not {text!r}.") from error
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if not equals and not word.startswith("~"):
+            raise ValueError(f"overrides must be settings, as KEY=VALUE, not {word!r}.")
+        if name in _OWN:
+            raise ValueError(f"overrides must leave {name} to the sweep, not set {word!r}.")
+    return words
 
 
 def merged(words: Sequence[str]) -> list[str]:
@@ -112,12 +128,16 @@ def _words(values: dict[str, Any]) -> list[str]:
 def _grid(sweep: SweepFile) -> Iterator[dict[str, Any]]:
     lists = {}
     for parameter in sweep.swept:
-        values = parameter.values()
-        if values is None:
+        if parameter.count is None:
             raise ValueError(
                 f"Parameter {parameter.name!r} must have values for method grid, not {parameter.distribution}."
             )
-        lists[parameter.name] = values
+        if parameter.count > _LARGEST_GRID:
+            raise ValueError(
+                f"Parameter {parameter.name!r} must have at most {_LARGEST_GRID} values for method grid, "
+                f"not {parameter.count}: method random draws from as many."
+            )
+        lists[parameter.name] = parameter.values() or []
     return (dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values()))
 
 

@@ -38,7 +38,9 @@ def test_a_distribution_that_is_not_named_is_wandbs(config, distribution):
     ],
 )
 def test_what_can_be_listed_is(config, values):
-    assert read_parameter("x", config).values() == values
+    parameter = read_parameter("x", config)
+    assert parameter.values() == values
+    assert parameter.count == (None if values is None else len(values))
 
 
 @pytest.mark.parametrize(

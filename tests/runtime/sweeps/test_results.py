@@ -49,6 +49,14 @@ def test_a_table_and_a_picture_are_written(measured, tmp_path):
     assert paths["picture"] == str(tmp_path / "out" / "sweep.png")
 
 
+def test_values_out_of_a_range_too_long_to_list_are_drawn(write, settings, tmp_path):
+    sweep = read_sweep(write(method="random", parameters={"seed": {"min": 0, "max": 2**62}}))
+    found, ledger = trials(sweep, settings(count=3)), Ledger(tmp_path)
+    for trial in found:
+        ledger.update(trial.id, state="finished", metric=float(trial.number), seconds=1.0)
+    assert write_results(sweep, results(sweep, found, ledger), tmp_path / "out")["picture"] is not None
+
+
 def test_values_that_are_no_numbers_are_drawn_side_by_side(measured, tmp_path):
     parameters = {
         "pruner": {"values": ["bksdm_base", "bksdm_tiny"]},

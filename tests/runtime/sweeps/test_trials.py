@@ -42,6 +42,29 @@ def test_a_grid_needs_lists(write, settings):
         trials(read_sweep(write(**{**RANDOM, "method": "grid"})), settings())
 
 
+def test_a_range_of_seeds_is_drawn_from_and_no_grid(write, settings):
+    seeds = {"parameters": {"seed": {"min": 0, "max": 2**62}}}
+    assert len(trials(read_sweep(write(**seeds, method="random")), settings(count=3))) == 3
+    with pytest.raises(ValueError, match=r"^Parameter 'seed' must have at most 10000 values for method grid, not 46"):
+        trials(read_sweep(write(**seeds)), settings(count=3))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ("'logger=csv", "^overrides must be words as in a shell, with every quote closed, not"),
+        ("logger", "^overrides must be settings, as KEY=VALUE, not 'logger'"),
+        ("null", "^overrides must be settings, as KEY=VALUE, not 'null'"),
+        ("logger=csv run=me", "^overrides must leave run to the sweep, not set 'run=me'"),
+        ("metric=evaluate.teacher/kid", "^overrides must leave metric to the sweep"),
+        ("paths.outputs=elsewhere", r"^overrides must leave paths\.outputs to the sweep"),
+    ],
+)
+def test_overrides_that_cannot_be_are_refused(write, settings, overrides, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        trials(read_sweep(write()), settings(overrides=overrides))
+
+
 def test_bayes_needs_the_server(write, settings):
     with pytest.raises(ValueError, match="method must be grid or random to run here, since W&B's server alone has"):
         trials(read_sweep(write(method="bayes")), settings(count=2))
