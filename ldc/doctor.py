@@ -14,7 +14,11 @@ def main(cfg: DictConfig) -> dict[str, Any]:
 
     summary = examine(cfg)
     if summary["failed"]:
-        raise runtime.SummarisedError(f"{summary['failed']} checks must hold before this run can start.", summary)
+        first = next(finding["text"] for finding in summary["findings"] if finding["status"] == "failed").rstrip(".")
+        sentence = (
+            f"All checks must hold before this run can start, but {summary['failed']} failed, the first: {first}."
+        )
+        raise runtime.SummarisedError(sentence, summary)
     return summary
 
 

@@ -42,7 +42,8 @@ def check_number(
         return
     fits = type(value) in {int, float} and (above is None or value > above) and (most is None or value <= most)
     if not fits:
-        rule = "a number" if above is None else f"a number in ({above:g}, {most:g}]"
+        rule = "a number" if above is None else f"a number above {above:g}"
+        rule = rule if above is None or most is None else f"a number in ({above:g}, {most:g}]"
         raise ValueError(f"{name} must be {rule}, not {value!r}.")
 
 

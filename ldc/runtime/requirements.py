@@ -40,7 +40,9 @@ def warn_of_size(spec: Teacher, size: int) -> None:
 
 
 def check_kind(cfg: DictConfig, key: str, name: str, kind: str) -> None:
-    """Raises ValueError where the stage that `key` names makes something else than `kind`."""
+    """Raises ValueError where the stage that `key` names does not exist, or makes something else than `kind`."""
+    if name not in cfg.stages:
+        raise ValueError(f"{key} must name a stage that makes {kind}, and {name!r} is no stage.")
     found = get_class(cfg.stages[name]["_target_"]).kind
     if found != kind:
         raise ValueError(f"{key} must name a stage that makes {kind}, not {name!r}, which makes {found}.")

@@ -96,7 +96,7 @@ def plan_fit(cfg: DictConfig, name: str) -> tuple[Plan, list[Finding]]:
     shard_teacher = bool(trainer.get("shard_teacher", False))
     sharding = Sharding(trainer["strategy"], ranks, shard_teacher, config.averaging is not None, share // micro)
     pixels = config.encoded is None
-    captions = pixels or not cfg.stages[config.encoded].get("text", True)
+    captions = pixels or not (cfg.stages.get(config.encoded) or {}).get("text", True)
     return Plan(name, config, fit_networks(cfg, name), Encoding(pixels, captions), how, sharding), found
 
 

@@ -79,6 +79,10 @@ def _assumed(settings: dict[str, Any]) -> Assumed:
     check_number(settings, "utilisation", above=0, most=1)
     check_number(settings, "reserve", above=0, most=1)
     chosen = settings["devices"][settings["device"]]
+    if not isinstance(chosen, dict) or set(chosen) != {"tflops", "memory_gb"}:
+        raise ValueError(f"devices.{settings['device']} must have tflops and memory_gb, not {chosen!r}.")
+    for name in chosen:
+        check_number(chosen, name, above=0)
     return Assumed(settings["device"], **chosen, utilisation=settings["utilisation"], reserve=settings["reserve"])
 
 

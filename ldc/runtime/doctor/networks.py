@@ -63,7 +63,7 @@ def fit_networks(cfg: DictConfig, name: str, load: Callable[[Teacher], LatentDif
     config = cfg.stages[name]
     spec, lora = teacher_spec(config.teacher), Lora.from_config(config.lora)
     teacher = load(spec)
-    base, plan = _start(cfg, config.student, teacher, load)
+    base, plan = _start(cfg, name, teacher, load)
     own = lora is not None and lora.is_own_teacher
     seen = LatentDiffusion(base if own else teacher.unet, None, None, None, teacher.scheduler_config, teacher.guidance)
     objective = build_objective(config.objective, seen, Plan(()) if own else plan, config.seed)
@@ -75,11 +75,14 @@ def fit_networks(cfg: DictConfig, name: str, load: Callable[[Teacher], LatentDif
 
 
 def _start(
-    cfg: DictConfig, name: str, teacher: LatentDiffusion, load: Callable[[Teacher], LatentDiffusion]
+    cfg: DictConfig, fit: str, teacher: LatentDiffusion, load: Callable[[Teacher], LatentDiffusion]
 ) -> tuple[Any, Plan]:
-    """Returns the U-Net that stage `name` leaves, and the plan that made it from its teacher's."""
+    """Returns the U-Net that stage `fit` begins with, and the plan that made it from its teacher's."""
+    name, names = cfg.stages[fit].student, list(cfg.stages)
     if name == TEACHER:
         return teacher.unet, Plan(())
+    if name not in names[: names.index(fit)]:
+        raise ValueError(f"student must name an earlier stage to be estimated, not {name!r}.")
     config = cfg.stages[name]
     if "pruner" in config:
         unet = load(teacher_spec(config.teacher)).unet
@@ -87,5 +90,5 @@ def _start(
         return build_student(unet, plan), plan
     if "objective" not in config or "student" not in config:
         raise ValueError(f"student must name a stage that prunes or fits to be estimated, not {name!r}.")
-    base, plan = _start(cfg, config.student, load(teacher_spec(config.teacher)), load)
+    base, plan = _start(cfg, name, load(teacher_spec(config.teacher)), load)
     return build_student(base, Plan(()), config.objective.get("guidance_embedding_dim")), plan

@@ -72,7 +72,7 @@ def test_every_failed_check_is_a_line_and_the_estimates_come_all_the_same(compos
         "stages.distil.publish=wrong",
         "stages.few_step.student=encode",
     )
-    with pytest.raises(SummarisedError, match="checks must hold before this run can start") as raised:
+    with pytest.raises(SummarisedError, match=r"checks must hold .*, but \d+ failed, the first: \S") as raised:
         doctor.main.task(cfg)
     summary = raised.value.summary
     failed = lines(summary, "failed")
@@ -93,6 +93,28 @@ def test_every_failed_check_is_a_line_and_the_estimates_come_all_the_same(compos
 def test_a_device_that_is_not_listed_is_refused(composed):
     with pytest.raises(ValueError, match=r"device must be one of a100, .*, not 'a1000'"):
         examine(composed("+experiment=lcm_bksdm", "device=a1000"))
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("devices.a100.tflops=0", "^tflops must be a number above 0, not 0"),
+        ("devices.a100.memory_gb=much", "^memory_gb must be a number above 0, not 'much'"),
+        ("devices.a100=80", "^devices.a100 must have tflops and memory_gb, not 80"),
+        ("~devices.a100.memory_gb", "^devices.a100 must have tflops and memory_gb, not {'tflops': 312}"),
+    ],
+)
+def test_a_device_without_its_figures_is_refused(composed, word, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        examine(composed("+experiment=lcm_bksdm", word))
+
+
+@pytest.mark.parametrize("word", ["student=nothing", "student=few_step", "encoded=nothing"])
+def test_a_fit_that_takes_what_no_earlier_stage_makes_is_a_line(composed, teacher_folder, word):
+    words = [f"teacher={teacher_folder}", "data.size=32", f"stages.few_step.{word}"]
+    summary = examine(composed("+experiment=lcm_bksdm", *words))
+    assert any("which no earlier stage makes" in line for line in lines(summary, "failed"))
+    assert "distil" in [row["stage"] for row in summary["estimates"]]
 
 
 def test_sizes_are_those_of_the_networks_to_the_byte(planned):
