@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from ldc.profiling.machine import GB, available_memory_gb
 from ldc.runtime.batching import num_devices
-from ldc.runtime.doctor.findings import FAILED, NOTE, OK, Finding
+from ldc.runtime.doctor.findings import FAILED, NOTE, OK, WARNING, Finding
 from ldc.runtime.paths import CONF
 from ldc.runtime.versions import versions
 
@@ -53,6 +53,9 @@ def look_for_devices(cfg: DictConfig) -> list[Finding]:
     here = ", ".join(f"{gpu.name} ({gpu.total_memory / GB:.0f} GiB)" for gpu in gpus) or "no GPU"
     asked = f"{trainer.accelerator} x {each} on {trainer.num_nodes} nodes"
     found = [Finding(DEVICES, NOTE, f"here: {here}{host}; the run asks for {asked}")]
+    if str(trainer.devices) in {"-1", "auto"} and trainer.accelerator != "cpu" and not gpus:
+        text = f"trainer.devices={trainer.devices} is all GPUs of a node, taken as one here, where there is none"
+        found.append(Finding(DEVICES, WARNING, f"{text}: give their number"))
     if each > _GPUS_A_NODE and trainer.accelerator != "cpu":
         text = f"trainer.devices counts one node's: {each} GPUs are trainer.num_nodes={-(-each // 8)} trainer.devices=8"
         found.append(Finding(DEVICES, NOTE, f"{text} where nodes have eight"))

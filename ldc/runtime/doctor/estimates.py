@@ -133,7 +133,8 @@ def estimate(plan: Plan, samples: int | None, assumed: Assumed) -> Estimate:
     if row["fits"]:
         return replace(found, row=row, findings=[Finding(MEMORY, "ok", text)])
     advice = "; then ".join(f"{setting} ({gb:.1f} GiB)" for setting, gb in remedies(plan, assumed.usable_gb))
-    text = f"{text}, which leaves less than {assumed.reserve:.0%} free. In this order, each with those before: {advice}"
+    tried = f"In this order, each with those before: {advice}" if advice else "All that would make room is done already"
+    text = f"{text}, which leaves less than {assumed.reserve:.0%} free. {tried}"
     return replace(found, row=row, findings=[Finding(MEMORY, WARNING, text)])
 
 

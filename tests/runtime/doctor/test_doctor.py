@@ -4,6 +4,7 @@ import json
 from collections import namedtuple
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from ldc import doctor
@@ -13,6 +14,7 @@ from ldc.pruning import BlockRemoval
 from ldc.runtime import SummarisedError
 from ldc.runtime.composing import train_config
 from ldc.runtime.doctor import disk
+from ldc.runtime.doctor.environment import look_for_devices
 from ldc.runtime.doctor.estimates import Assumed, estimate, plan_fit
 from ldc.runtime.doctor.examination import examine
 from ldc.runtime.doctor.rehearsals import rehearse_fits
@@ -184,6 +186,22 @@ def test_the_last_resort_is_sharding(planned):
     plan = planned("distil", "trainer=ddp", "trainer.devices=2", "stages.distil.batch_size=2")
     found = estimate(plan, None, Assumed("none", 100.0, 1e-6, 0.5, 0.1))
     assert "trainer=fsdp2 (" in found.findings[0].text
+
+
+def test_a_fit_that_nothing_would_make_room_for_is_told_so(planned):
+    words = ("trainer.gradient_checkpointing=true", "trainer.teacher_dtype=bfloat16", "stages.distil.batch_size=1")
+    found = estimate(planned("distil", *words), None, Assumed("none", 100.0, 1e-6, 0.5, 0.1))
+    assert found.findings[0].text.endswith("free. All that would make room is done already")
+
+
+@pytest.mark.parametrize(
+    ("words", "is_warned"), [(["trainer=ddp"], True), (["trainer=ddp", "trainer.devices=8"], False)]
+)
+def test_all_gpus_of_a_node_without_any_are_one_with_a_warning(words, is_warned):
+    found = look_for_devices(train_config(["+experiment=bksdm", *words]))
+    assert any("taken as one here" in finding.text for finding in found) is (
+        is_warned and not torch.cuda.is_available()
+    )
 
 
 def test_a_full_disk_stops_a_run_before_it_starts(composed, teacher_folder, monkeypatch):
