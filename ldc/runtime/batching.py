@@ -55,10 +55,7 @@ def world_size(trainer: Mapping[str, Any]) -> int:
     Raises:
         ValueError: a number cannot be, or devices x num_nodes are not the processes that torchrun or srun has started.
     """
-    nodes = trainer["num_nodes"]
-    if type(nodes) is not int or nodes < 1:
-        raise ValueError(f"trainer.num_nodes must be a whole number from 1, not {nodes!r}.")
-    size = num_devices(trainer["devices"], trainer["accelerator"]) * nodes
+    size = num_ranks(trainer)
     started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else _slurm_tasks()
     if started is not None and int(started) != size:
         raise ValueError(
@@ -66,6 +63,18 @@ def world_size(trainer: Mapping[str, Any]) -> int:
             f" not {size}."
         )
     return size
+
+
+def num_ranks(trainer: Mapping[str, Any]) -> int:
+    """Returns devices x num_nodes.
+
+    Raises:
+        ValueError: one of them cannot be.
+    """
+    nodes = trainer["num_nodes"]
+    if type(nodes) is not int or nodes < 1:
+        raise ValueError(f"trainer.num_nodes must be a whole number from 1, not {nodes!r}.")
+    return num_devices(trainer["devices"], trainer["accelerator"]) * nodes
 
 
 def num_devices(devices: Any, accelerator: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ldc.profiling.machine import GB
-from ldc.runtime.batching import num_devices
+from ldc.runtime.batching import num_ranks
 from ldc.runtime.doctor.findings import NOTE, WARNING, Finding
 from ldc.runtime.doctor.memory import Memory, Sharding, on_one_rank
 from ldc.runtime.doctor.networks import FitNetworks, fit_networks
@@ -82,7 +82,7 @@ def plan_fit(cfg: DictConfig, name: str) -> tuple[Plan, list[Finding]]:
     """
     config = cfg.stages[name]
     trainer: Mapping[str, Any] = config.trainer
-    ranks = max(1, num_devices(trainer["devices"], trainer["accelerator"]) * trainer["num_nodes"])
+    ranks = num_ranks(trainer)
     share = -(-max(1, config.batch_size) // ranks)
     micro = min(share, config.micro_batch_size or share)
     micro -= next(less for less in range(micro) if share % (micro - less) == 0)
