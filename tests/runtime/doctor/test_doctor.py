@@ -194,14 +194,11 @@ def test_a_fit_that_nothing_would_make_room_for_is_told_so(planned):
     assert found.findings[0].text.endswith("free. All that would make room is done already")
 
 
-@pytest.mark.parametrize(
-    ("words", "is_warned"), [(["trainer=ddp"], True), (["trainer=ddp", "trainer.devices=8"], False)]
-)
-def test_all_gpus_of_a_node_without_any_are_one_with_a_warning(words, is_warned):
-    found = look_for_devices(train_config(["+experiment=bksdm", *words]))
-    assert any("taken as one here" in finding.text for finding in found) is (
-        is_warned and not torch.cuda.is_available()
-    )
+@pytest.mark.parametrize(("word", "is_warned"), [("trainer.devices=-1", True), ("trainer.devices=8", False)])
+def test_all_gpus_of_a_node_without_any_are_one_with_a_warning(monkeypatch, word, is_warned):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    found = look_for_devices(train_config(["+experiment=bksdm", "trainer=ddp", word]))
+    assert any("taken as one here" in finding.text for finding in found) is is_warned
 
 
 def test_a_full_disk_stops_a_run_before_it_starts(composed, teacher_folder, monkeypatch):
