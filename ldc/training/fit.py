@@ -109,7 +109,12 @@ def fit(
     checkpoint = find_checkpoint(folder, resume)
     module.average = average
     checkpoints = Checkpoints(
-        folder, checkpoint_every_n_steps, keep_checkpoints, keep_every_n_steps, asynchronous=async_checkpoints
+        folder,
+        checkpoint_every_n_steps,
+        keep_checkpoints,
+        keep_every_n_steps,
+        asynchronous=async_checkpoints,
+        resumed=checkpoint,
     )
     # The average moves before the grids draw from it, and the checkpoint comes last.
     bar, signals = Progress() if progress else None, Signals()

@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch.callbacks import Checkpoint
 
 from ldc.training.checkpoints import Saver, Store
+from ldc.training.checkpoints.agreement import gathered
 
 
 class Checkpoints(Checkpoint):
@@ -18,8 +19,10 @@ class Checkpoints(Checkpoint):
         keep_every_n_steps: optimizer steps from lasting checkpoint to lasting checkpoint, a multiple of
             `every_n_steps`; None keeps no others.
         asynchronous: write beside the training what was copied at the step boundary.
+        resumed: the checkpoint that this rank goes on from.
 
     Raises:
+        ValueError: ranks go on from different checkpoints, as where a node sees an older state of the folder.
         SaveError: a checkpoint could not be saved. It is raised at that step, or, where it was written beside the
             training, at the next step boundary after the error.
     """
@@ -32,6 +35,7 @@ class Checkpoints(Checkpoint):
         keep_every_n_steps: int | None = None,
         *,
         asynchronous: bool = False,
+        resumed: Path | None = None,
     ):
         if every_n_steps < 1 or (keep_every_n_steps or every_n_steps) % every_n_steps:
             raise ValueError(
@@ -41,6 +45,7 @@ class Checkpoints(Checkpoint):
         self.every_n_steps = every_n_steps
         self.store = Store(folder, keep_last, keep_every_n_steps)
         self.saver = Saver(self.store, asynchronous=asynchronous)
+        self.resumed = resumed
         self._step = 0  # the last one whose end was seen
         self._saved: int | None = None
 
@@ -48,6 +53,15 @@ class Checkpoints(Checkpoint):
     def last(self) -> Path | None:
         """The folder of the checkpoint that this fit saved last."""
         return None if self._saved is None else self.store.path(self._saved)
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        found = gathered(trainer, None if self.resumed is None else self.resumed.name)
+        others = [rank for rank, name in enumerate(found) if name != found[0]]
+        if others:
+            raise ValueError(
+                f"all ranks must go on from the same checkpoint, but in {self.store.folder} rank 0 found {found[0]}"
+                f" and rank {others[0]} {found[others[0]]}: do all nodes see that folder as it is?"
+            )
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self.saver.check(trainer)

@@ -77,6 +77,20 @@ def test_a_sharded_checkpoint_names_every_ranks_shard_and_is_passed_over_without
     assert newest(tmp_path) == tmp_path / "checkpoints/step-00000004"
 
 
+def test_ranks_that_find_different_checkpoints_do_not_go_on(run, tmp_path):
+    run(steps=2)
+
+    def differently():
+        step = 1 + int(os.environ["RANK"])
+        return run(resume=tmp_path / f"checkpoints/step-0000000{step}", strategy="ddp", devices=2)
+
+    expected = (
+        f"ValueError: all ranks must go on from the same checkpoint, but in {tmp_path / 'checkpoints'} rank 0 found"
+        " step-00000001 and rank 1 step-00000002: do all nodes see that folder as it is?"
+    )
+    assert on_ranks(2, differently) == [expected] * 2
+
+
 def test_shards_cannot_be_written_beside_the_training(run):
     (end,) = on_ranks(1, lambda: run(strategy="fsdp2", async_checkpoints=True))
     assert end == "ValueError: async_checkpoints must be false for Fsdp2, of which all ranks write, not true."
