@@ -26,7 +26,7 @@ def together(trainer: Trainer, work: Callable[[], T], sentence: Callable[[BaseEx
     try:
         result = work()
     except (Exception, CheckpointException) as caught:  # noqa: BLE001 - told to all ranks, and raised below
-        error, problem = caught, sentence(caught)
+        error, problem = caught, _told(caught, sentence)
     outcomes = gathered(trainer, (problem, result))
     if error is not None and not isinstance(error, _OF_SAVING):
         raise error
@@ -34,6 +34,13 @@ def together(trainer: Trainer, work: Callable[[], T], sentence: Callable[[BaseEx
     if problems:
         raise SaveError(problems[0]) from error
     return [cast(T, result) for _, result in outcomes]
+
+
+def _told(error: BaseException, sentence: Callable[[BaseException], str]) -> str:
+    try:
+        return sentence(error)
+    except OSError:  # it looks at the disk, which may be what has failed: the others must be told all the same
+        return str(error) or type(error).__name__
 
 
 def gathered(trainer: Trainer, item: T) -> list[T]:

@@ -81,6 +81,20 @@ def test_a_write_that_the_system_refuses_ends_the_fit_with_a_sentence_and_the_la
     assert newest(tmp_path) == last
 
 
+def test_a_folder_that_cannot_even_be_looked_at_ends_the_fit_with_what_the_system_says(run, tmp_path):
+    folder = tmp_path / "fit"
+
+    class Gone(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            if trainer.global_step == 2:
+                folder.rename(tmp_path / "aside")
+                folder.symlink_to("nowhere")
+
+    with pytest.raises(SaveError, match=f"File exists: '{folder}'"):
+        run(folder, callbacks=[Gone()])
+    assert list(folders(tmp_path / "aside")) == [1, 2]
+
+
 def test_a_fit_that_could_not_save_goes_on_when_it_can(run, refuse, tmp_path):
     with pytest.raises(SaveError):
         run(callbacks=[refuse(3)])
