@@ -48,14 +48,15 @@ class Preemption(Checkpoint):  # of which Lightning keeps the order, after all o
         self._step = trainer.global_step
         now = time.monotonic()
         step_seconds, self._time = now - self._time, now
-        self._stop(trainer, self._agreement.exchange(self._own(step_seconds)))
+        steps = 1 if trainer.world_size == 1 else 2  # several ranks take one more before they read the answer
+        self._stop(trainer, self._agreement.exchange(self._own(steps * step_seconds)))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._stop(trainer, self._agreement.settle(self._own()))
         self._agreement.close()
 
-    def _own(self, step_seconds: float = 0.0) -> Cause:
-        late = self._limit is not None and self._limit.reached(step_seconds)
+    def _own(self, seconds_to_come: float = 0.0) -> Cause:
+        late = self._limit is not None and self._limit.reached(seconds_to_come)
         return max(self.signals.cause, Cause.TIME_LIMIT if late else Cause.NONE)
 
     def _stop(self, trainer: Any, cause: Cause) -> None:

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ldc.training import Stopping, fit
-from ldc.training.preemption import Agreement, Cause
+from ldc.training.preemption import Agreement, Cause, TimeLimit
 
 pytestmark = pytest.mark.integration
 FORK = multiprocessing.get_context("fork")
@@ -117,6 +117,18 @@ def test_a_signal_in_the_last_step_stops_both_ranks_after_it(train, saved):
 def test_the_time_limit_that_rank_zero_sees_stops_both(train, saved):
     assert train(Slow(), stopping=Stopping(time_limit="00:00:03", stop_before_limit_seconds=1)) == [138, 138]
     assert len(saved()) == 1
+
+
+class ThreeSeconds(Stopping):
+    """A limit that counts from the first step."""
+
+    def limit(self):
+        return TimeLimit(time.monotonic() + 3, margin_seconds=0)
+
+
+def test_several_ranks_stop_before_a_time_limit_that_is_two_steps_ahead(train, saved):
+    assert train(Slow(), stopping=ThreeSeconds()) == [138, 138]
+    assert saved() == [2]  # the third would end later
 
 
 def exchange_in_turn(rank, first_is_through, folder):
