@@ -133,7 +133,9 @@ class Stage:
 
     def _begin(self, identity: str, run: Run, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / IDENTITY).write_text(json.dumps({"id": identity}))
+        whole = folder / f".{IDENTITY}"  # other ranks read it at this very moment: never half of it
+        whole.write_text(json.dumps({"id": identity}))
+        whole.replace(folder / IDENTITY)
         if find(folder) is None:
             self._make_again_what_came_from(identity, run)
         (folder / FILE).unlink(missing_ok=True)  # what it names is gone: other ranks must not take it for finished
