@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from ldc.runtime.card import write_card
 from ldc.runtime.fingerprint import run_name
 from ldc.runtime.life import wait_for_sign
 from ldc.runtime.paths import CONF
-from ldc.runtime.ranks import is_rank_zero
+from ldc.runtime.ranks import is_rank_zero, is_restart
 from ldc.runtime.versions import versions
 
 log = logging.getLogger(__name__)
@@ -101,8 +100,8 @@ def prepare(cfg: DictConfig) -> Run:
         raise ValueError(f"experiment must be given, as +experiment=NAME with one of {names}.")
     if cfg.get("metric"):
         _check_metric(cfg)
-    if cfg.get("fresh") and int(os.environ.get("SLURM_RESTART_COUNT") or 0):
-        log.info("fresh=true counts for a job's first start: queued again, it goes on.")
+    if cfg.get("fresh") and is_restart():
+        log.warning("fresh=true counts for a job's first start: started again, it goes on.")
         cfg.fresh = False
     OmegaConf.resolve(cfg)  # stages are taken out of the config, where an interpolation would lose its way
     folder = Path(cfg.paths.outputs) / cfg.name / str(cfg.run or run_name(cfg))

@@ -34,9 +34,10 @@ def test_other_ranks_wait_until_rank_zero_has_removed_what_is_made_anew(tmp_path
         rank_zero.join()
 
 
+@pytest.mark.parametrize("count", ["SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"])
 @pytest.mark.parametrize(("restarts", "fresh"), [(None, True), ("0", True), ("1", False)])
-def test_a_job_that_is_queued_again_goes_on_and_does_not_start_anew(monkeypatch, restarts, fresh):
-    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+def test_a_job_that_is_started_again_goes_on_and_does_not_start_anew(monkeypatch, count, restarts, fresh):
+    monkeypatch.delenv(count, raising=False)
     if restarts is not None:
-        monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+        monkeypatch.setenv(count, restarts)
     assert prepare(train_config(["+experiment=bksdm", "fresh=true"])).cfg.fresh is fresh
