@@ -14,8 +14,9 @@ from torch.optim import SGD
 
 from ldc.runtime.batching import Shares, shares, world_size
 from ldc.runtime.chain import Context
+from ldc.runtime.ranks import is_restart
 from ldc.training import DistillationModule, FitResult, SampleGrids, Stopping, WeightAverage, fit, loggers
-from ldc.training.checkpoints import checkpoint_at
+from ldc.training.checkpoints import again, checkpoint_at
 from ldc.training.strategies import check as check_strategy
 
 _MODULE = ("gradient_checkpointing", "compile", "channels_last", "teacher_dtype")
@@ -48,7 +49,7 @@ class Fitting:
             raise ValueError(f"max_steps must be at least 1, not {self.max_steps}.")
         _ = self.shares, self.stopping
         check_strategy(**{name: self.trainer[name] for name in _STRATEGY})
-        if cfg.resume and cfg.resume != "last":
+        if cfg.resume and cfg.resume != "last" and not is_restart():  # by then it may have made room for later ones
             checkpoint_at(cfg.resume)
         if cfg.resume and cfg.stage is None:
             raise ValueError("resume must come with stage=NAME, the stage whose checkpoint it is.")
@@ -87,6 +88,7 @@ class Fitting:
         average = WeightAverage(self.averaging) if self.averaging is not None else None
         for callback in grids:
             callback.average = average
+        resume = self.checkpoint["resume"] if context.cfg.stage == context.name else None
         run_name = f"{context.cfg.name}-{context.folder.parent.name}"
         return fit(
             module,
@@ -99,7 +101,7 @@ class Fitting:
             average=average,
             loggers=loggers(self.logger["names"], context.folder, run_name, self.logger["project"]),
             callbacks=grids,
-            resume=self.checkpoint["resume"] if context.cfg.stage == context.name else None,
+            resume=again(context.folder, resume) if is_restart() else resume,
             stopping=self.stopping,
             **{name: self.trainer[name] for name in _TRAINER},
         )

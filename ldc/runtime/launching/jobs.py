@@ -97,7 +97,7 @@ def _tasks(cfg: DictConfig, words: Words, cluster: Cluster) -> tuple[tuple[Task,
 
 
 def _task(cfg: DictConfig, words: Words, cluster: Cluster, own: tuple[str, ...]) -> Task:
-    run = prepare(train_config([*words.settings, *words.first, *own, *cluster.words, "dry_run=true"]))
+    run = prepare(train_config([*words.settings, *own, *cluster.words, "dry_run=true"]))
     if not cfg.check:
         return Task(own, run, tuple(unchecked(run.cfg)))
     stages = tuple(chain(run.cfg))

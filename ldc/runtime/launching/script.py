@@ -9,7 +9,6 @@ from ldc.runtime.launching.jobs import Job, Task
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 REQUEUE_FILE = "LDC_REQUEUE_FILE"
-_REQUEUED = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]'
 
 
 def script(job: Job) -> str:
@@ -24,9 +23,6 @@ def script(job: Job) -> str:
     lines += ["", "set -eo pipefail", *_environment(job), "", *_command(job)]
     if job.is_array:
         lines += ["", *_choice(job.tasks)]
-    if job.words.first:
-        first = f"command+=({' '.join(map(quoted, job.words.first))})"
-        lines += ["", f"{_REQUEUED} || {first} # a requeued job goes on from its own"]
     return "\n".join([*lines, "", *_run(job), ""])
 
 

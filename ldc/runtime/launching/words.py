@@ -13,7 +13,6 @@ class Words(NamedTuple):
 
     flags: tuple[str, ...]  # where more configs lie
     settings: tuple[str, ...]  # as they were typed
-    first: tuple[str, ...]  # those of the first start alone: a requeued job goes on from its own newest checkpoint
 
 
 def train_words(arguments: Sequence[str]) -> Words:
@@ -24,7 +23,6 @@ def train_words(arguments: Sequence[str]) -> Words:
     """
     flags: list[str] = []
     settings: list[str] = []
-    first: list[str] = []
     rest = iter(arguments)
     for word in rest:
         key, _, value = word.partition("=")
@@ -39,8 +37,6 @@ def train_words(arguments: Sequence[str]) -> Words:
             raise ValueError(
                 f"{name} must come from the cluster's nodes, gpus_per_node or tasks_per_node, not {word!r}."
             )
-        elif name == "resume" and value not in {"null", "last"}:
-            first.append(word)
         elif name.partition(".")[0] not in OWN and name != "run":
             settings.append(word)
-    return Words(tuple(flags), tuple(settings), tuple(first))
+    return Words(tuple(flags), tuple(settings))

@@ -3,7 +3,7 @@
 from ldc.training.checkpoints.agreement import SaveError
 from ldc.training.checkpoints.file_io import StreamedCheckpointIO
 from ldc.training.checkpoints.manifest import Manifest, damage, read
-from ldc.training.checkpoints.resume import checkpoint_at, find_checkpoint
+from ldc.training.checkpoints.resume import again, checkpoint_at, find_checkpoint
 from ldc.training.checkpoints.saving import Saver
 from ldc.training.checkpoints.store import FOLDER, STATE, Store, folders, newest
 
@@ -15,6 +15,7 @@ __all__ = [
     "Saver",
     "Store",
     "StreamedCheckpointIO",
+    "again",
     "checkpoint_at",
     "damage",
     "find_checkpoint",

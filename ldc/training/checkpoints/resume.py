@@ -28,6 +28,20 @@ def find_checkpoint(folder: Path | str, resume: Path | str | None = None) -> Pat
     return path
 
 
+def again(folder: Path | str, resume: Path | str | None) -> Path | str | None:
+    """Returns what a fit goes on from that was begun with this `resume`, and is started again by the same words.
+
+    It is its own newest checkpoint once that is later than the one it was given, or the given one is gone. Before its
+    first save it is still the given one.
+    """
+    latest = None if resume is None or str(resume) == LAST else newest(folder)
+    if resume is None or latest is None:
+        return resume
+    given = Path(resume) if not Path(resume).exists() else checkpoint_at(resume)
+    is_whole = manifests.damage(given, hashes=False) is None
+    return resume if is_whole and manifests.read(latest).step <= manifests.read(given).step else latest
+
+
 def named(resume: Path | str) -> Path:
     """Returns the folder of the checkpoint at an explicit path, all of whose files are checked.
 

@@ -17,9 +17,9 @@ exit "${SRUN_STATUS:-0}"
 """
 
 
-def job(*settings, cluster=None, first=(), tasks=((),), stage=None, folder="/out"):
+def job(*settings, cluster=None, tasks=((),), stage=None, folder="/out"):
     made = tuple(Task(words, SimpleNamespace(), ()) for words in tasks)
-    words = Words((), settings, first)
+    words = Words((), settings)
     cluster = cluster or Cluster(workdir="/")
     return Job("name", cluster, words, stage, made, is_array=len(made) > 1, folder=Path(folder))
 
@@ -76,12 +76,6 @@ def test_each_task_of_an_array_has_its_own_words(given):
 def test_an_array_may_be_limited():
     array = job(tasks=(("a=0",), ("a=1",)), cluster=Cluster(array_limit=1))
     assert "#SBATCH --array=0-1%1\n" in script(array)
-
-
-def test_a_requeued_job_does_not_begin_again_where_the_first_did(given):
-    resumed = job(first=("resume=/a b.ckpt",))
-    assert given(resumed)[-1] == "resume=/a b.ckpt"
-    assert given(resumed, SLURM_RESTART_COUNT="1")[-1] == "trainer.accelerator=cpu"
 
 
 def test_environment_and_setup_come_before_the_command(given):

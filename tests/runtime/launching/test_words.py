@@ -14,9 +14,8 @@ def test_the_runs_name_is_the_launchs_to_give():
     assert train_words(["run=a", "seed=1", "+array.pruner=[a]", "dry_run=true"]).settings == ("seed=1",)
 
 
-def test_a_checkpoint_to_start_from_counts_for_the_first_start_alone():
-    assert train_words(["resume=/a.ckpt"]) == ((), (), ("resume=/a.ckpt",))
-    assert train_words(["resume=last"]).settings == ("resume=last",)
+def test_a_checkpoint_to_start_from_travels_too():
+    assert train_words(["resume=/a b.ckpt"]) == ((), ("resume=/a b.ckpt",))
 
 
 @pytest.mark.parametrize("words", [["--config-dir", "a b"], ["--config-dir=a b"], ["-cd", "a b"]])

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from ldc.training.checkpoints import find_checkpoint
+from ldc.training.checkpoints import Store, again, find_checkpoint
 
 
 def test_a_fit_begins_where_there_has_never_been_a_checkpoint(tmp_path):
@@ -59,6 +59,27 @@ def test_an_explicit_checkpoint_that_is_damaged_is_refused(make, store, damaged,
 def test_an_explicit_checkpoint_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"resume must be null, last or .*, but '.*step-00000007' does not exist\."):
         find_checkpoint(tmp_path, tmp_path / "step-00000007")
+
+
+def test_a_fit_that_is_started_again_goes_on_from_its_own_checkpoint_once_that_is_later(make, store, tmp_path):
+    given = make(Store(tmp_path / "other"), 100)
+    assert again(tmp_path, given) == given  # before its first save it does not begin from zero
+
+    make(store, 50)
+    assert again(tmp_path, given / "state.ckpt") == given / "state.ckpt"
+    own = make(store, 150)
+    assert again(tmp_path, given) == own
+
+
+def test_a_fit_that_is_started_again_does_without_a_checkpoint_that_made_room_for_its_own(make, store, tmp_path):
+    own = make(store, 150)
+    assert again(tmp_path, store.path(100)) == own
+
+
+@pytest.mark.parametrize("resume", [None, "last"])
+def test_what_names_no_checkpoint_means_the_same_when_it_is_said_again(make, store, tmp_path, resume):
+    make(store, 100)
+    assert again(tmp_path, resume) == resume
 
 
 @pytest.mark.parametrize("resume", [None, "last"])
