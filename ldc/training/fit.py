@@ -26,7 +26,6 @@ from ldc.training.plots import loss_curves
 from ldc.training.preemption import Signals, Stopping, take_over_signals
 from ldc.training.quiet import quiet_lightning
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 FIXED = {
     "max_epochs": -1,  # steps end a fit, not epochs
     "enable_model_summary": False,
@@ -102,8 +101,6 @@ def fit(
         SaveError: a checkpoint could not be saved, as on a full disk.
         Interrupted: a signal or the time limit stopped it; the state is saved.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, not {precision!r}.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = find_checkpoint(folder, resume)

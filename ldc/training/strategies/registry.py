@@ -15,6 +15,7 @@ from ldc.training.strategies.sharded import Sharded
 ZERO = {f"deepspeed_zero{stage}": stage for stage in (1, 2, 3)}
 DDP = {"ddp": "popen", "ddp_fork": "fork"}  # how Lightning's own launcher starts the processes
 NAMES = ("auto", *DDP, "fsdp2", *ZERO)
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 TIMEOUT_SECONDS = 600.0
 
 
@@ -119,10 +120,12 @@ def check(
     """Checks what can be known of a strategy before any work.
 
     Raises:
-        ValueError: there is no such strategy, deepspeed is missing, or the teacher cannot be sharded.
+        ValueError: there is no such strategy or precision, deepspeed is missing, or the teacher cannot be sharded.
     """
     if isinstance(strategy, str) and strategy not in NAMES:
         raise ValueError(f"strategy must be {', '.join(NAMES[:-1])} or {NAMES[-1]}, not {strategy!r}.")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, not {precision!r}.")
     if timeout_seconds <= 0:
         raise ValueError(f"timeout_seconds must be positive, not {timeout_seconds}.")
     if strategy in ZERO and importlib.util.find_spec("deepspeed") is None:

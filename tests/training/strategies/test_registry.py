@@ -59,6 +59,11 @@ def test_shards_take_no_gradient_scaler(name):
     strategies.check("ddp", precision="16-mixed")
 
 
+def test_a_precision_that_is_unknown_is_refused_before_any_work():
+    with pytest.raises(ValueError, match="precision must be 32-true, bf16-mixed or 16-mixed, not 'fp8'"):
+        strategies.check("auto", precision="fp8")
+
+
 def test_a_checkpoint_of_the_other_form_is_refused(tmp_path):
     file = tmp_path / "state.ckpt"
     file.touch()
