@@ -134,11 +134,11 @@ def test_the_published_weights_are_in_half_precision(published):
 
 def test_the_published_weights_are_the_averaged_ones_of_unet_and_text_encoder(published):
     denoiser = published.parent / "denoiser"
-    average = torch.load(newest(denoiser) / "state.ckpt", weights_only=True)["callbacks"]["WeightAverage"]["average"]
+    state = torch.load(newest(denoiser) / "state.ckpt", weights_only=True)["state_dict"]
     for part in ("unet", "text_encoder"):
         written = weights(published / part)
         for name, tensor in written.items():
-            assert torch.equal(tensor, average[f"{part}.{name}"].half()), name
+            assert torch.equal(tensor, state[f"average.{part}.{name}"].half()), name
 
 
 def test_the_text_encoder_goes_on_from_its_pretraining(published):
