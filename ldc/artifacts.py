@@ -76,6 +76,8 @@ def find(folder: Path | str) -> Artifact | None:
         if schema != SCHEMA:
             raise ValueError(f"{path} must have schema {SCHEMA}, not {schema!r}.")
         return Artifact(folder=Path(folder), **content)
+    except FileNotFoundError:  # rank zero has just taken it away, to make the stage anew
+        return None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} must be an artifact file of schema {SCHEMA}, but reading failed: {error}.") from error
 
