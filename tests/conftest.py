@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 
 # Before any import of the libraries that read them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -43,24 +44,23 @@ NEEDS = {
     "kills": ("-m kills", lambda config: "kills" in config.option.markexpr),
     "full_size": ("-m full_size", lambda config: "full_size" in config.option.markexpr),
 }
-SKIPPED = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_collection_modifyitems(config, items):
-    counts = config.stash.setdefault(SKIPPED, {})
     missing = {marker: need for marker, (need, is_there) in NEEDS.items() if not is_there(config)}
     for item in items:
         for marker, need in missing.items():
             if item.get_closest_marker(marker):
-                item.add_marker(pytest.mark.skip(reason=f"needs {need}"))
-                counts[marker] = counts.get(marker, 0) + 1
+                item.add_marker(pytest.mark.skip(reason=f"{marker}: no {need}"))
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    counts = config.stash.get(SKIPPED, {})
-    if counts:
-        parts = [f"{count} {marker} tests (no {NEEDS[marker][0]})" for marker, count in counts.items()]
-        terminalreporter.write_line(f"not run: {', '.join(parts)}")
+def pytest_terminal_summary(terminalreporter):
+    """Says in one line what was not run and why: from the reports, which other processes' tests send here too."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        terminalreporter.write_line("not run: " + "; ".join(f"{count} {reason}" for reason, count in reasons.items()))
 
 
 @pytest.fixture
