@@ -38,7 +38,7 @@ class Preemption(Checkpoint):  # of which Lightning keeps the order, after all o
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._first_step = self._step = trainer.global_step
         self._limit = self.stopping.limit() if trainer.is_global_zero else None
-        self._agreement = Agreement(trainer.world_size)
+        self._agreement = Agreement(trainer.world_size, getattr(trainer.strategy, "_timeout", None))
         self._stop(trainer, self._agreement.settle(self._own()))
         self._time = time.monotonic()
 

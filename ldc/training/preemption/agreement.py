@@ -1,5 +1,6 @@
 """Lets all ranks learn at the same step that one of them must stop, without any rank ever waiting for the others."""
 
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -14,10 +15,14 @@ class Agreement:
     By the time it is read, every rank has taken part in the step's gradients and so has sent its byte: what is read is
     there. The group is the agreement's own, so its messages keep apart from the strategy's, whatever their order. All
     ranks must make it, and call it, in the same places.
+
+    Args:
+        world_size: number of ranks.
+        timeout: how long a rank waits for the others' answers; None: as long as gloo does by itself, half an hour.
     """
 
-    def __init__(self, world_size: int) -> None:
-        self._group: Any = distributed.new_group(backend="gloo") if world_size > 1 else None
+    def __init__(self, world_size: int, timeout: timedelta | None = None) -> None:
+        self._group: Any = distributed.new_group(backend="gloo", timeout=timeout) if world_size > 1 else None
         self._pending: tuple[Any, Tensor] | None = None
 
     def exchange(self, own: Cause) -> Cause:

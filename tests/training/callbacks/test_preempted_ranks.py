@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 import torch
@@ -146,6 +147,20 @@ def test_no_rank_waits_for_another_to_send_its_answer_and_all_read_it_at_the_sam
     assert exit_codes(exchange_in_turn, FORK.Event(), tmp_path) == [0, 0]
     answers = [json.loads((tmp_path / rank).read_text()) for rank in "01"]
     assert answers == [[Cause.NONE, Cause.SIGTERM]] * 2
+
+
+def wait_for_who_is_silent(rank):
+    torch.distributed.init_process_group("gloo")
+    agreement = Agreement(2, timedelta(seconds=0.5))
+    if rank == 1:
+        time.sleep(5)
+        return
+    with pytest.raises(RuntimeError, match=r"[Tt]imed out"):
+        agreement.settle(Cause.NONE)
+
+
+def test_an_answer_is_waited_for_no_longer_than_told():
+    assert exit_codes(wait_for_who_is_silent) == [0, 0]
 
 
 class Operations(TorchDispatchMode):
