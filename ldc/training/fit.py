@@ -127,7 +127,7 @@ def fit(
             plugins=[StreamedCheckpointIO()],
             max_steps=max_steps,
             log_every_n_steps=max(1, min(log_every_n_steps, max_steps)),
-            precision=precision,
+            precision=precision,  # pyrefly: ignore  strategies.build has checked it
             accelerator=accelerator,
             devices=devices,
             strategy=strategies.build(
