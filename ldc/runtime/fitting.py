@@ -21,7 +21,7 @@ from ldc.training.strategies import check as check_strategy
 
 _MODULE = ("gradient_checkpointing", "compile", "channels_last", "teacher_dtype")
 _CHECKPOINTS = ("keep_checkpoints", "keep_every_n_steps", "async_checkpoints")
-_STRATEGY = ("strategy", "precision", "timeout_seconds", "shard_teacher")
+_STRATEGY = ("strategy", "precision", "timeout_seconds", "rank_patience_seconds", "shard_teacher")
 _TRAINER = ("accelerator", "devices", "num_nodes", "log_every_n_steps", *_STRATEGY, *_CHECKPOINTS)
 _STOPPING = ("time_limit", "stop_before_limit_seconds", "requeue", "requeue_on_sigterm")
 
