@@ -25,6 +25,7 @@ from ldc.training.module import DistillationModule
 from ldc.training.plots import loss_curves
 from ldc.training.preemption import Signals, Stopping, take_over_signals
 from ldc.training.quiet import quiet_lightning
+from ldc.training.whole_loop import never_skip
 
 FIXED = {
     "max_epochs": -1,  # steps end a fit, not epochs
@@ -145,6 +146,7 @@ def fit(
             enable_progress_bar=progress,
         )
         take_over_signals(trainer)
+        never_skip(trainer)
         state = checkpoint and checkpoint / STATE
         strategies.check_form(trainer.strategy, state)
         trainer.fit(module, datamodule=datamodule, ckpt_path=state, weights_only=True)

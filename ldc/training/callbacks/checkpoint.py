@@ -94,9 +94,5 @@ class Checkpoints(Checkpoint):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.saver.settle(trainer, wait=True)
 
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.is_global_zero:  # a fit that was killed after its last save has no training left to start
-            self.store.clear_leftovers()
-
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         self.saver.abandon()

@@ -108,17 +108,28 @@ def interrupt(folder, copy, rank):
     torch.distributed.barrier()
 
 
+def end(folder, name, rank):
+    """Ends a fit as if it had been killed after its last checkpoint; returns positions seen, state and weights."""
+    if rank == 0:
+        (folder / f"samples/step-{STEPS:06d}.png").unlink()
+    torch.distributed.barrier()
+    module, result = train(folder, name, 2)
+    return module.objective.seen, on_this_rank(module), published(module, result)
+
+
 def work(folder, rank):
-    """Trains by each strategy: straight, from the middle on, and with a bad sample."""
+    """Trains by each strategy: straight, from the middle on, without a step left, and with a bad sample."""
     made = {}
     for name in ALL:
         module, result = train(folder / name, name, 2)
         straight, weights = on_this_rank(module), published(module, result)
         interrupt(folder / name, folder / f"{name}-resumed", rank)
         resumed = on_this_rank(train(folder / f"{name}-resumed", name, 2)[0])
+        ended = end(folder / f"{name}-resumed", name, rank)
         with pytest.raises(NonFiniteError) as error:
             train(folder / f"{name}-bad", name, 2, bad=BAD, every=1)
         made[name] = {"straight": straight, "resumed": resumed, "published": weights, "error": str(error.value)}
+        made[name] |= {"ended": ended}
     return made
 
 
@@ -159,6 +170,21 @@ def test_a_resumed_fit_is_bit_equal_to_the_straight_one_on_every_rank(name, pair
         different = [key for key, value in made["straight"].items() if not torch.equal(value, made["resumed"][key])]
         assert different == []
     assert read(pair[1] / f"{name}-resumed/metrics.csv") == read(pair[1] / f"{name}/metrics.csv")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_fit_that_was_killed_after_its_last_checkpoint_is_published_as_the_straight_one(name, pair):
+    for made in (rank[name] for rank in pair[0]):
+        seen, state, weights = made["ended"]
+        assert seen == []
+        assert all(torch.equal(value, state[key]) for key, value in made["straight"].items())
+        torch.testing.assert_close(weights, made["published"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_fit_that_was_killed_before_its_last_grid_draws_it(name, pair):
+    last = f"step-{STEPS:06d}.png"
+    assert np.array_equal(pictures(pair[1] / f"{name}-resumed")[last], pictures(pair[1] / name)[last])
 
 
 @pytest.mark.parametrize("name", ALL)
