@@ -14,6 +14,7 @@ from torch.optim import SGD
 
 from ldc.runtime.batching import Shares, shares, world_size
 from ldc.runtime.chain import Context
+from ldc.runtime.checks import check_whole
 from ldc.runtime.ranks import is_restart
 from ldc.training import DistillationModule, FitResult, SampleGrids, Stopping, WeightAverage, fit, loggers
 from ldc.training.checkpoints import again, checkpoint_at
@@ -21,8 +22,9 @@ from ldc.training.strategies import check as check_strategy
 
 _MODULE = ("gradient_checkpointing", "compile", "channels_last", "teacher_dtype")
 _CHECKPOINTS = ("keep_checkpoints", "keep_every_n_steps", "async_checkpoints")
-_STRATEGY = ("strategy", "precision", "timeout_seconds", "rank_patience_seconds", "shard_teacher")
-_TRAINER = ("accelerator", "devices", "num_nodes", "log_every_n_steps", *_STRATEGY, *_CHECKPOINTS)
+_STRATEGY = ("strategy", "precision", "timeout_seconds", "shard_teacher")
+_WAITING = "rank_patience_seconds"
+_TRAINER = ("accelerator", "devices", "num_nodes", "log_every_n_steps", _WAITING, *_STRATEGY, *_CHECKPOINTS)
 _STOPPING = ("time_limit", "stop_before_limit_seconds", "requeue", "requeue_on_sigterm")
 
 
@@ -48,6 +50,7 @@ class Fitting:
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, not {self.max_steps}.")
         _ = self.shares, self.stopping
+        check_whole(self.trainer, _WAITING)
         check_strategy(**{name: self.trainer[name] for name in _STRATEGY})
         if cfg.resume and cfg.resume != "last" and not is_restart():  # by then it may have made room for later ones
             checkpoint_at(cfg.resume)
