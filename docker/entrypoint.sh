@@ -7,7 +7,8 @@
 #   ldc-entrypoint PROGRAM ARGUMENT...    PROGRAM ARGUMENT...
 #
 # LDC_NPROC (or NPROC) = processes on this node, or gpu for one a GPU: train is started by torchrun. On several nodes also
-# NNODES, NODE_RANK (else SLURM_NODEID), MASTER_ADDR, MASTER_PORT. Where srun starts one task a GPU, leave LDC_NPROC unset.
+# NNODES, NODE_RANK (else SLURM_NODEID), MASTER_ADDR, MASTER_PORT. Where srun starts one task a GPU, leave LDC_NPROC unset;
+# NPROC, which login nodes may have set for their own use, does not count in srun's tasks.
 #
 # The program replaces this shell (exec), so SIGTERM and SIGUSR1 reach it. All messages go to stderr: the last line of
 # stdout is the command's summary.
@@ -140,7 +141,14 @@ become() {
 }
 
 run_command() {
-  local command=$1 processes=${LDC_NPROC:-${NPROC:-}}
+  local command=$1 processes=${LDC_NPROC:-}
+  if [[ -z $processes && -n ${NPROC:-} ]]; then
+    if [[ -z ${SLURM_PROCID:-} ]]; then
+      processes=$NPROC
+    elif [[ $command == train ]]; then
+      say "NPROC is ignored in a task of srun, which starts the processes: LDC_NPROC would count."
+    fi
+  fi
   shift
   is_one_of "$command" "$COMPUTES" && warn_of_machine "$@"
   if [[ $command == train && -n $processes ]]; then

@@ -10,9 +10,11 @@ from ldc import runtime
 @runtime.entry_point("doctor")
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Checks and estimates; the summary holds both. It is printed too where a check fails, which is a user's error."""
+    from ldc.runtime.batching import planning  # noqa: PLC0415 - a wrong key is answered before the libraries load
     from ldc.runtime.doctor import examine  # noqa: PLC0415 - a wrong key is answered before the libraries load
 
-    summary = examine(cfg)
+    with planning():
+        summary = examine(cfg)
     if summary["failed"]:
         first = next(finding["text"] for finding in summary["findings"] if finding["status"] == "failed").rstrip(".")
         sentence = (

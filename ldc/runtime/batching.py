@@ -4,10 +4,24 @@ The batch decides a result, its division does not: so a fit means the same on on
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import torch
+
+_planning = ContextVar("planning", default=False)
+
+
+@contextmanager
+def planning() -> Iterator[None]:
+    """Inside `with`, settings are those of a run elsewhere: what launched this process says nothing of its size."""
+    token = _planning.set(True)
+    try:
+        yield
+    finally:
+        _planning.reset(token)
 
 
 class Shares(NamedTuple):
@@ -49,6 +63,8 @@ def shares(batch_size: int, micro_batch_size: int | None, num_ranks: int) -> Sha
 def world_size(trainer: Mapping[str, Any]) -> int:
     """Returns how many processes train by these settings; a launcher that started another number is refused.
 
+    While `planning`, there is no launcher to ask.
+
     Args:
         trainer: the group `trainer`: accelerator, devices (as Lightning takes them), num_nodes.
 
@@ -56,6 +72,8 @@ def world_size(trainer: Mapping[str, Any]) -> int:
         ValueError: a number cannot be, or devices x num_nodes are not the processes that torchrun or srun has started.
     """
     size = num_ranks(trainer)
+    if _planning.get():
+        return size
     started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else _slurm_tasks()
     if started is not None and int(started) != size:
         raise ValueError(

@@ -66,6 +66,22 @@ def check_each(cfg: DictConfig, name: str, check: Callable[[Mapping[str, Any], s
         check({name: value}, name)
 
 
+def check_texts(cfg: Mapping[str, Any], *names: str) -> None:
+    """Raises ValueError for a key that is no list of texts: a text alone would be taken letter by letter."""
+    for name in names:
+        value = cfg[name]
+        if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+            raise ValueError(f"{name} must be a list of texts, not {value!r}.")
+
+
+def check_mapping(cfg: Mapping[str, Any], *names: str) -> None:
+    """Raises ValueError for a key that is no mapping of names."""
+    for name in names:
+        value = cfg[name]
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{name} must be a mapping, as {{NAME: VALUE}}, not {value!r}.")
+
+
 def check_device(device: str) -> None:
     """Raises ValueError for a device that this machine lacks."""
     try:

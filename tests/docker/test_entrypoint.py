@@ -131,6 +131,16 @@ def test_a_command_that_runs_as_one_process_says_that_it_ignores_the_number(box)
     assert "LDC_NPROC is ignored" in entered.stderr
 
 
+def test_in_a_task_of_srun_nproc_starts_nothing(box):
+    entered = box.enter("train", NPROC="8", SLURM_PROCID="3")
+    assert entered.arguments == ["-m", "ldc.train"]
+    assert "NPROC is ignored" in entered.stderr
+
+
+def test_torchrun_may_be_the_one_task_of_a_node(box):
+    assert box.enter("train", LDC_NPROC="8", SLURM_PROCID="0").arguments[3] == "8"
+
+
 def test_variables_of_a_launcher_pass_through(box):
     given = {"RANK": "3", "WORLD_SIZE": "16", "NCCL_DEBUG": "INFO", "SLURM_PROCID": "3", "WANDB_RUN_ID": "abc"}
     assert given.items() <= box.enter("train", **given).variables.items()

@@ -89,6 +89,14 @@ WRONG = {
     "array.run=[a,a]": "array must give every run a name of its own",
     "+array.seeds=[1,2]": "Key 'seeds' is not in the config; did you mean 'seed'",
     "stage=distill": "stage must be one of encode, prune, distil, evaluate, not 'distill'.",
+    "run=a/b": "run must be a name without / in a launch, which makes files of it, not 'a/b'.",
+    "array.run=[a/b]": "run must be a name without / in a launch, which makes files of it, not 'a/b'.",
+    "+cluster.stages.prun={nodes: 2}": "cluster.stages must name stages, as encode, prune, distil, evaluate, not",
+    "+cluster.stages.prune=cpu": "cluster.stages.prune must be a mapping, as {NAME: VALUE}, not 'cpu'.",
+    "cluster.options=--exclusive": "cluster.options must be a list of texts, not '--exclusive'.",
+    "cluster.env=FOO": "cluster.env must be a mapping, as {NAME: VALUE}, not 'FOO'.",
+    "cluster.container.mounts=/data": "cluster.container.mounts must be a list of texts, not '/data'.",
+    "cluster.time=soon": "cluster.time must be null, minutes",
     "cluster.account='a\nb'": "An option of sbatch must be one line",
 }
 
@@ -100,6 +108,21 @@ def test_a_wrong_setting_is_found_before_anything_is_written(refused, tmp_path, 
     words = [f"{key}={value}" for key, value in others.items()]
     assert WRONG[word] in refused(main, EXPERIMENT, *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_an_experiment_the_experiments_are_named(refused):
+    assert refused(main, "fresh=true").startswith("experiment must be given, as +experiment=NAME with one of bksdm,")
+
+
+def test_stages_of_other_experiments_may_stand_in_a_clusters_file(launched):
+    assert launched("+cluster.stages.few_step={nodes: 2}", "dry_run=true", "check=false").summary["dry_run"] is True
+
+
+def test_processes_of_the_shell_that_launches_are_not_the_jobs(launched, monkeypatch):
+    interactive = {"SLURM_NTASKS": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "python"}
+    for name, value in interactive.items():
+        monkeypatch.setenv(name, value)
+    assert launched("cluster.tasks_per_node=2", "dry_run=true").summary["dry_run"] is True
 
 
 def test_a_chain_of_one_stage_is_refused(refused):
@@ -122,6 +145,13 @@ def test_a_run_folder_of_other_settings_is_refused(launched, tmp_path):
     (folder / "stage.json").write_text(json.dumps({"id": "other"}))
     said = launched("run=a")
     assert (said.code, "of another config or other inputs" in said.err[-1]) == (2, True)
+
+
+def test_a_run_folder_of_other_settings_is_refused_below_the_jobs_folder(launched, tmp_path):
+    folder = tmp_path / "there" / "outputs" / "bksdm" / "a" / "distil"
+    folder.mkdir(parents=True)
+    (folder / "stage.json").write_text(json.dumps({"id": "other"}))
+    assert "of another config or other inputs" in launched("run=a", "cluster.workdir=there").err[-1]
 
 
 def test_without_sbatch_the_scripts_are_still_written(launched, tmp_path, monkeypatch):

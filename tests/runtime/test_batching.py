@@ -1,6 +1,6 @@
 import pytest
 
-from ldc.runtime.batching import Shares, num_devices, shares, world_size
+from ldc.runtime.batching import Shares, num_devices, planning, shares, world_size
 from ldc.runtime.fingerprint import relevant
 
 TRAINER = {"accelerator": "cpu", "devices": 2, "num_nodes": 3}
@@ -61,6 +61,13 @@ def test_a_launcher_with_another_number_of_processes_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(ValueError, match="must be the 4 processes that the launcher started, not 6"):
         world_size(TRAINER)
+
+
+def test_a_plan_does_not_look_at_the_launcher(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with planning():
+        assert world_size(TRAINER) == 6
 
 
 def test_how_a_batch_is_divided_does_not_change_a_stage_s_identity():

@@ -161,6 +161,7 @@ def test_a_chain_runs_stage_by_stage(jobs):
     assert states(*chain) == ["COMPLETED"] * 3
     times = [(fact["StartTime"], fact["EndTime"]) for job in chain for fact in told(job)]
     assert all(end <= start for (_, end), (start, _) in pairwise(times))
+    assert {fact["JobName"] for job in chain for fact in told(job)} == {"lcm_bksdm-chain"}  # and so no other job's run
     assert student(chain[-1], "distil").id in student(chain[-1], "few_step").parents
 
 

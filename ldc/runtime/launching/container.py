@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ldc.runtime.checks import check_texts
+
 KINDS = ("none", "pyxis", "apptainer")
+_LISTS = ("mounts", "options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,7 @@ class Container:
         options: further options of srun's pyxis plugin, or of `apptainer exec`.
 
     Raises:
-        ValueError: the kind is unknown, or the image is missing or not wanted.
+        ValueError: the kind is unknown, the image is missing or not wanted, or a list is none.
     """
 
     kind: str = "none"
@@ -33,6 +36,8 @@ class Container:
         if (self.kind == "none") != (self.image is None):
             wanted = "null without a container" if self.kind == "none" else f"given with kind={self.kind}"
             raise ValueError(f"cluster.container.image must be {wanted}, not {self.image!r}.")
+        place = "cluster.container."
+        check_texts({f"{place}{name}": getattr(self, name) for name in _LISTS}, *(f"{place}{name}" for name in _LISTS))
 
     def srun_options(self, workdir: str) -> list[str]:
         """Returns what srun is told of the container."""

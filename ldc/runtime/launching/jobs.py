@@ -1,7 +1,8 @@
 """From a launch's config to its jobs: one, one a stage, each of them an array where values are given."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,14 +10,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ldc.artifacts import find
+from ldc.runtime.batching import planning
 from ldc.runtime.chain import Stage, chain, identities, unchecked
 from ldc.runtime.composing import train_config
 from ldc.runtime.launching.cluster import Cluster
 from ldc.runtime.launching.variants import label, value_of, variants
 from ldc.runtime.launching.words import Words, train_words
+from ldc.runtime.paths import CONF
 from ldc.runtime.run import Run, prepare
+from ldc.runtime.suggestions import nearest
 
 log = logging.getLogger(__name__)
+_STAGES = re.compile(r"/stages@stages\.(\w+):")
 FOLDER = "slurm"  # in the run's folder, or in that of an array: scripts, and what the jobs say
 
 
@@ -43,6 +48,14 @@ class Job:
     folder: Path
     after: str | None = None  # the name of the job whose success it waits for
 
+    @property
+    def slurm_name(self) -> str:
+        """What SLURM calls it: jobs that write into one run's folder have one name, by which they wait for each other.
+
+        The stages of an array have names of their own, since each run's stage waits for that run's alone.
+        """
+        return self.name if self.is_array or self.stage is None else self.name.removesuffix(f"-{self.stage}")
+
 
 def jobs(cfg: DictConfig, arguments: Sequence[str]) -> list[Job]:
     """Returns the launch's jobs, those that wait after those they wait for.
@@ -55,12 +68,15 @@ def jobs(cfg: DictConfig, arguments: Sequence[str]) -> list[Job]:
         ValueError: a setting is wrong, for the cluster or for `ldc.train`.
     """
     words = train_words(arguments)
+    base = prepare(train_config([*words.settings, f"run={value_of('run', cfg.run)}"])).folder  # needs an experiment
     cluster = instantiate(cfg.cluster, _convert_="all")
     _check(cfg, cluster)
-    tasks, base = _tasks(cfg, words, cluster)
-    first, folder = tasks[0].run, Path(cluster.workdir or Path.cwd()) / base / FOLDER
-    whole = Job(f"{first.cfg.name}-{base.name}", cluster, words, None, tasks, base != first.folder, folder)
-    found = list(_chained(cfg, whole)) if cfg.chain else [whole]
+    with planning():  # the processes that run here, as in srun --pty, are not the jobs'
+        tasks = _tasks(cfg, words, cluster, base)
+        first, folder = tasks[0].run, cluster.folder / base / FOLDER
+        whole = Job(f"{first.cfg.name}-{base.name}", cluster, words, None, tasks, base != first.folder, folder)
+        _check_stages(cluster, first.cfg.stages)
+        found = list(_chained(cfg, whole)) if cfg.chain else [whole]
     if not found:
         log.info("Every stage is finished: there is no job to submit.")
     return found
@@ -79,21 +95,38 @@ def _check(cfg: DictConfig, cluster: Cluster) -> None:
         raise ValueError(f"trainer.accelerator must be {wanted}, not {cfg.trainer.accelerator!r}: choose trainer=NAME.")
 
 
-def _tasks(cfg: DictConfig, words: Words, cluster: Cluster) -> tuple[tuple[Task, ...], Path]:
-    """Returns the runs, and the folder of the one or of their array."""
-    base = prepare(train_config([*words.settings, f"run={value_of('run', cfg.run)}"])).folder
+def _check_stages(cluster: Cluster, stages: Iterable[str]) -> None:
+    """Refuses stages that no experiment has; those of other experiments may stand in a cluster's file."""
+    texts = [path.read_text(encoding="utf-8") for path in (CONF / "experiment").glob("*.yaml")]
+    known = {*stages, *(name for text in texts for name in _STAGES.findall(text))}
+    for name in cluster.stages:
+        if name not in known:
+            raise ValueError(
+                f"cluster.stages must name stages, as {', '.join(stages)}, not {name!r}{nearest(name, known)}."
+            )
+
+
+def _check_name(run: str) -> None:
+    if "/" in run:
+        raise ValueError(f"run must be a name without / in a launch, which makes files of it, not {run!r}.")
+
+
+def _tasks(cfg: DictConfig, words: Words, cluster: Cluster, base: Path) -> tuple[Task, ...]:
+    """Returns the one run, in the folder `base`, or those of its array, beside it."""
+    _check_name(str(cfg.run))
     chosen = list(variants(cfg.array))
     if not chosen:
-        return (_task(cfg, words, cluster, (f"run={value_of('run', base.name)}",)),), base
+        return (_task(cfg, words, cluster, (f"run={value_of('run', base.name)}",)),)
     tasks = []
     for variant in chosen:
         own = tuple(f"{key}={value}" for key, value in variant.items() if key != "run")
+        _check_name(variant.get("run", ""))
         run = variant.get("run") or value_of("run", f"{base.name}-{label(variant)}")
         tasks.append(_task(cfg, words, cluster, (*own, f"run={run}")))
     names = [task.run.folder.name for task in tasks]
     if len({*names, base.name}) <= len(names):
         raise ValueError(f"array must give every run a name of its own, not {', '.join(names)}: add array.run=[...].")
-    return tuple(tasks), base
+    return tuple(tasks)
 
 
 def _task(cfg: DictConfig, words: Words, cluster: Cluster, own: tuple[str, ...]) -> Task:
@@ -101,10 +134,10 @@ def _task(cfg: DictConfig, words: Words, cluster: Cluster, own: tuple[str, ...])
     if not cfg.check:
         return Task(own, run, tuple(unchecked(run.cfg)))
     stages = tuple(chain(run.cfg))
-    ids = identities(stages)
+    ids, folder = identities(stages), cluster.folder / run.folder
     for stage in stages:
-        stage.refuse_other_config(run.folder / stage.name, ids[stage.name])
-    finished = frozenset(stage.name for stage in stages if find(run.folder / stage.name) is not None)
+        stage.refuse_other_config(folder / stage.name, ids[stage.name])
+    finished = frozenset(stage.name for stage in stages if find(folder / stage.name) is not None)
     return Task(own, run, stages, finished)
 
 

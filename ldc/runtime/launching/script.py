@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from ldc.runtime.launching.jobs import Job, Task
 
@@ -28,7 +27,7 @@ def script(job: Job) -> str:
 
 def workdir(job: Job) -> str:
     """Returns the folder in which the job runs, by which relative paths go."""
-    return job.cluster.workdir or str(Path.cwd())
+    return str(job.cluster.folder)
 
 
 def quoted(word: str) -> str:
@@ -41,14 +40,18 @@ def quoted(word: str) -> str:
 
 def _options(job: Job) -> list[str]:
     name = "%A_%a" if job.is_array else "%j"
-    output = str(job.folder / f"{job.name}").replace("%", "%%")
+    output = str(job.folder / job.name).replace("%", "%%")
     # singleton: jobs of one name, as two launches of a run have, never run at once and write into its folder together.
-    options = [f"--job-name={job.name}", "--dependency=singleton", *job.cluster.sbatch_options()]
+    options = [f"--job-name={job.slurm_name}", "--dependency=singleton", *_comment(job), *job.cluster.sbatch_options()]
     options += [f"--chdir={workdir(job)}", f"--output={output}-{name}.out"]
     if job.is_array:
         limit = "" if job.cluster.array_limit is None else f"%{job.cluster.array_limit}"
         options.append(f"--array=0-{len(job.tasks) - 1}{limit}")
     return options
+
+
+def _comment(job: Job) -> list[str]:
+    return [] if job.stage is None else [f"--comment=stage={job.stage}"]
 
 
 def _option(option: str) -> str:
@@ -58,8 +61,8 @@ def _option(option: str) -> str:
 
 
 def _environment(job: Job) -> Iterator[str]:
-    for name, value in job.cluster.env.items():
-        yield f"export {name}={quoted(str(value))}"
+    for name, value in job.cluster.variables.items():
+        yield f"export {name}={quoted(value)}"
     yield from job.cluster.setup
 
 

@@ -64,6 +64,13 @@ def test_a_run_that_can_start_is_summed_up_as_json(composed, teacher_folder):
     assert {line["check"] for line in summary["findings"]} >= {"config", "shards", "memory", "disk", "versions"}
 
 
+def test_processes_of_the_shell_that_asks_are_not_the_runs(composed, teacher_folder, monkeypatch):
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "python"}.items():
+        monkeypatch.setenv(name, value)
+    cfg = composed("+experiment=lcm_bksdm", f"teacher={teacher_folder}", "data.size=32", "trainer.devices=4")
+    assert doctor.main.task(cfg)["failed"] == 0
+
+
 def test_every_failed_check_is_a_line_and_the_estimates_come_all_the_same(composed):
     cfg = composed(
         "+experiment=lcm_bksdm",

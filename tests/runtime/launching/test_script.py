@@ -1,6 +1,7 @@
 """Scripts are run by the real bash, with a srun that says what it was given."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +94,21 @@ def test_processors_and_stage_are_said(given):
     words = given(job(cluster=Cluster(cpus_per_task=3), stage="prune"))
     assert "--cpus-per-task=3" in words
     assert words[-1] == "stage=prune"
+
+
+def test_a_relative_folder_is_made_absolute_where_the_launch_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"#SBATCH --chdir={tmp_path}/there\n" in script(job(cluster=Cluster(workdir="there")))
+
+
+def test_a_chains_jobs_have_the_name_of_their_run_and_wait_for_its_other_jobs():
+    made = replace(job(stage="prune"), name="name-prune")
+    assert "#SBATCH --job-name=name\n#SBATCH --dependency=singleton\n#SBATCH --comment=stage=prune\n" in script(made)
+
+
+def test_a_stage_of_an_array_waits_for_its_own_runs_alone():
+    made = replace(job(stage="prune", tasks=((), ())), name="name-prune")
+    assert "#SBATCH --job-name=name-prune\n" in script(made)
 
 
 def test_percent_signs_of_a_folder_are_no_patterns_of_slurm():
