@@ -72,7 +72,8 @@ class FiniteCheck(Callback):
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         losses = torch.isfinite(torch.stack([value.float() for value in pl_module.losses.values()]))
         keys = list(self._batch.keys)
-        self._micro_batches.append(MicroBatch(list(pl_module.losses), keys, losses, finite_samples(self._batch, keys)))
+        samples = finite_samples(self._batch, keys, losses.device)
+        self._micro_batches.append(MicroBatch(list(pl_module.losses), keys, losses, samples))
         self._batch = None
 
     @torch.no_grad()
@@ -112,11 +113,11 @@ class FiniteCheck(Callback):
             raise NonFiniteError(message(pending.step, of_all_ranks(found(pending, flags))))
 
 
-def finite_samples(batch: Any, keys: list[str]) -> Tensor:
-    """Returns which samples of a batch have only finite inputs, (B,) bool."""
+def finite_samples(batch: Any, keys: list[str], device: torch.device) -> Tensor:
+    """Returns which samples of a batch on the device have only finite inputs, (B,) bool; all without such inputs."""
     inputs = [x for x in batch if isinstance(x, Tensor) and x.is_floating_point() and x.shape[:1] == (len(keys),)]
     finite = [torch.isfinite(x).flatten(1).all(1) for x in inputs]
-    return torch.stack(finite).all(0) if finite else torch.ones(len(keys), dtype=torch.bool)
+    return torch.stack(finite).all(0) if finite else torch.ones(len(keys), dtype=torch.bool, device=device)
 
 
 def own_gradients(strategy: Any, optimizer: Optimizer) -> list[Tensor]:

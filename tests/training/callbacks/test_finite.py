@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch import Callback
 
 from ldc.training import NonFiniteError, adamw, fit
+from ldc.training.callbacks.finite import finite_samples
 
 
 class WeightsAtBatchStart(Callback):
@@ -71,3 +72,8 @@ def test_a_gradient_that_overflows_is_named_with_the_batch(toy_module, toy_data,
     ):
         fit(module, toy_data(3), folder=tmp_path, max_steps=3, accelerator="cpu")
     assert torch.equal(before, module.bare_student.enter.weight)
+
+
+def test_a_batch_without_such_inputs_is_told_of_on_the_device_of_the_losses():
+    finite = finite_samples((torch.arange(2),), ["s0", "s1"], torch.device("meta"))
+    assert (finite.shape, finite.dtype, finite.device.type) == ((2,), torch.bool, "meta")
