@@ -64,6 +64,7 @@ class Signs:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(self._path(self._sign.rank), os.O_CREAT | os.O_WRONLY)
             os.pwrite(self._file, json.dumps(self._sign, ensure_ascii=False).encode().ljust(_SIZE)[:_SIZE], 0)
+            os.close(os.dup(self._file))  # NFS sends what was written at a close, even of a copy: others see it now
 
     def read(self, rank: int) -> Sign | None:
         """Returns what another rank of this life has said last; None: it has left, or never said anything."""
