@@ -70,18 +70,6 @@ class StreamedCheckpointIO(TorchCheckpointIO):
         else:
             self.write(checkpoint, Path(path))
 
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        """Reads a checkpoint.
-
-        Raises:
-            ValueError: it is a folder, to which all ranks of a sharding strategy have written.
-        """
-        if Path(path).is_dir():
-            raise ValueError(
-                f"resume must be a checkpoint in one file for this trainer.strategy, but {path} is a folder of shards."
-            )
-        return super().load_checkpoint(path, map_location, weights_only)
-
     def write(self, checkpoint: dict[str, Any], path: Path) -> None:
         """Writes a checkpoint to a file; its size and hash go into `entries`."""
         path.parent.mkdir(parents=True, exist_ok=True)
