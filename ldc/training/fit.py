@@ -153,5 +153,5 @@ def fit(
     module.zero_grad(set_to_none=True)  # publishing takes a copy of the weights: at full size the memory's peak
     if trainer.is_global_zero:
         loss_curves(folder / CSV_FILE, folder / "samples" / "losses.png")
-    last = checkpoints.last or checkpoint
-    return FitResult(module.samples_seen, trainer.global_step, module.metrics, last, average, module.published)
+    last, steps = checkpoints.last, trainer.global_step
+    return FitResult(module.samples_seen, steps, module.metrics, last, average, module.published)

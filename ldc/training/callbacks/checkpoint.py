@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ldc.training.checkpoints import Saver, Store
 from ldc.training.checkpoints.agreement import gathered
+from ldc.training.checkpoints.store import own_name
 
 
 class Checkpoints(Checkpoint):
@@ -51,8 +52,12 @@ class Checkpoints(Checkpoint):
 
     @property
     def last(self) -> Path | None:
-        """The folder of the checkpoint that this fit saved last."""
-        return None if self._saved is None else self.store.path(self._saved)
+        """The folder of the checkpoint that this fit saved last, else of the one that it went on from."""
+        if self._saved is not None:
+            return self.store.path(self._saved)
+        if self.resumed is None or self.resumed.exists():
+            return self.resumed
+        return own_name(self.resumed)
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         found = gathered(trainer, None if self.resumed is None else self.resumed.name)

@@ -77,7 +77,7 @@ class Store:
     def clear_leftovers(self) -> None:
         """Removes what a killed process left; a checkpoint that it was about to replace gets its name back."""
         for path in sorted(self.folder.glob(".step-*.old")):
-            name = self.folder / path.name.removeprefix(".").removesuffix(".old")
+            name = own_name(path)
             if name.exists():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -101,6 +101,11 @@ class Store:
     def _remove(self, step: int, path: Path) -> None:
         path.rename(self.temporary(step))  # cut short, the removal leaves a leftover and no damaged checkpoint
         self.discard(step)
+
+
+def own_name(path: Path) -> Path:
+    """Returns the name that a checkpoint gets back when `clear_leftovers` finds it set aside; others keep theirs."""
+    return path.with_name(path.name.removeprefix(".").removesuffix(".old"))
 
 
 def folders(folder: Path | str) -> dict[int, Path]:

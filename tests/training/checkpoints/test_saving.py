@@ -65,6 +65,13 @@ def test_a_finished_fit_names_the_checkpoint_that_it_was_read_from(run, tmp_path
     assert (result.checkpoint, seen) == (newest(tmp_path), [])
 
 
+def test_a_finished_fit_names_the_checkpoint_that_was_just_being_replaced_as_it_is_called_again(run, tmp_path):
+    run(steps=2)
+    newest(tmp_path).rename(tmp_path / "checkpoints" / ".step-00000002.old")
+    result, _ = run(steps=2)
+    assert result.checkpoint == newest(tmp_path) == tmp_path / "checkpoints" / "step-00000002"
+
+
 def test_a_write_that_the_system_refuses_ends_the_fit_with_a_sentence_and_the_last_checkpoint_whole(
     run, refuse, tmp_path
 ):
