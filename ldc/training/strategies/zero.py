@@ -61,6 +61,7 @@ class Zero(Sharded, DeepSpeedStrategy):
         settings: Any = self.config
         precision: Any = self.precision_plugin.precision
         self.precision_plugin = InputsAsTheyAre(precision)
+        settings["timers"] = {"throughput": {"enabled": False}}  # it waits for the GPU twice a step
         if precision == "bf16-mixed":
             settings["bf16"] = {"enabled": False}  # Lightning sets it where it is missing
             # No module's weights or gradients travel in bfloat16: they do not under DDP.

@@ -6,98 +6,30 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from ldc.training import (
-    DistillationModule,
-    NonFiniteError,
-    SampleGrids,
-    WeightAverage,
-    adamw,
-    constant_with_warmup,
-    fit,
-    loggers,
-)
+from ldc.training import NonFiniteError
 from ldc.training.csv_log import read
 from ldc.training.strategies.storage import shapes
-from tests.training.conftest import ToyData, ToyNet, ToyObjective
+from tests.training.strategies.fits import (
+    HALF,
+    STEPS,
+    is_timed,
+    losses,
+    network,
+    on_this_rank,
+    pictures,
+    published,
+    train,
+)
 
 pytestmark = pytest.mark.integration
 
-SHARDED = ("fsdp2", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3")
+ZERO = ("deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3")
+SHARDED = ("fsdp2", *ZERO)
 ALL = ("ddp", *SHARDED)
-ACCUMULATE = {"fsdp2": 2, "deepspeed_zero2": 2}
-STEPS, HALF = 20, 10
-BATCH = 4  # samples of a step, over all ranks
 BAD = 18  # a position in step 5: one of the ranks has it
 # Sums over four samples are taken in another order by two ranks: float32's rounding, 20 steps long.
 TOLERANCE = {"rtol": 2e-6, "atol": 1e-6}
-
-
-def network(seed):
-    torch.manual_seed(seed)
-    return ToyNet(5)  # whose parameters no number of ranks divides evenly
-
-
-def render(student, _steps):
-    """A picture of the network's answer to a fixed input, in 200 grey levels a unit."""
-    answer = student(torch.linspace(-1, 1, 32).view(1, 2, 4, 4), torch.zeros(1))
-    levels = (128 + 200 * answer.flatten()).clamp(0, 255).round().to(torch.uint8)
-    return Image.fromarray(levels.view(4, 8).numpy()).convert("RGB")
-
-
-def train(folder, strategy, ranks, *, bad=None, every=HALF):
-    """Returns the module and the result of a fit with a teacher, a target, an average, a warm-up and clipping."""
-    module = DistillationModule(
-        ToyObjective(("teacher", "target")),
-        network(0),
-        network(1),
-        optimizer=functools.partial(adamw, lr=1e-2),
-        schedule=functools.partial(constant_with_warmup, warmup_steps=5),
-        target_decay=0.9,
-    )
-    average = WeightAverage()
-    grids = SampleGrids(render, folder, every_n_steps=HALF, sampling_steps=(1,), average=average)
-    accumulate = ACCUMULATE.get(strategy, 1) if ranks > 1 else 1
-    result = fit(
-        module,
-        ToyData(STEPS * accumulate, BATCH // ranks // accumulate, bad),
-        folder=folder,
-        max_steps=STEPS,
-        log_every_n_steps=1,
-        checkpoint_every_n_steps=every,
-        gradient_clip_val=0.5,
-        accumulate_grad_batches=accumulate,
-        average=average,
-        callbacks=[grids],
-        loggers=loggers(["csv"], folder, "run"),
-        accelerator="cpu",
-        devices=ranks,
-        strategy=strategy,
-        timeout_seconds=60,
-        progress=False,
-    )
-    return module, result
-
-
-def on_this_rank(module):
-    """Returns copies of all that the rank's checkpoint holds."""
-    strategy = module.trainer.strategy
-    held = strategy.shards() if hasattr(strategy, "shards") else module.state_dict()
-    tensors = {name: value.to_local() if hasattr(value, "to_local") else value for name, value in held.items()}
-    return {
-        name: (value if isinstance(value, torch.Tensor) else value.values).clone() for name, value in tensors.items()
-    }
-
-
-def published(module, result):
-    """Returns the published weights on rank zero, None on the other."""
-    if not module.trainer.is_global_zero:
-        return None
-    if result.student is not None:
-        return result.student.state_dict()
-    with result.average.applied(module.bare_student) as student:
-        return {name: value.clone() for name, value in student.state_dict().items()}
 
 
 def interrupt(folder, copy, rank):
@@ -129,7 +61,7 @@ def work(folder, rank):
         with pytest.raises(NonFiniteError) as error:
             train(folder / f"{name}-bad", name, 2, bad=BAD, every=1)
         made[name] = {"straight": straight, "resumed": resumed, "published": weights, "error": str(error.value)}
-        made[name] |= {"ended": ended}
+        made[name] |= {"ended": ended, "timed": is_timed(module)}
     return made
 
 
@@ -146,15 +78,6 @@ def one(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     module, result = train(folder, "auto", 1)
     return {"published": published(module, result), "losses": losses(folder), "pictures": pictures(folder)}
-
-
-def pictures(folder):
-    """Returns the grids by name, (H, W, 3)."""
-    return {path.name: np.asarray(Image.open(path), dtype=int) for path in (folder / "samples").glob("step-*.png")}
-
-
-def losses(folder):
-    return torch.tensor([[float(value) for value in row.values()] for row in read(folder / "metrics.csv")])
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -228,6 +151,11 @@ def test_a_bad_sample_of_one_rank_is_named_on_both(name, pair):
 def test_no_checkpoint_is_saved_after_a_bad_step(name, pair):
     kept = sorted(path.name for path in (pair[1] / f"{name}-bad/checkpoints").glob("step-*"))
     assert kept[-1:] == ["step-00000004"]
+
+
+@pytest.mark.parametrize("name", ZERO)
+def test_no_step_waits_for_the_device_to_be_timed(name, pair):
+    assert not pair[0][0][name]["timed"]
 
 
 @pytest.mark.parametrize("name", SHARDED)
