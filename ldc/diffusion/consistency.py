@@ -36,7 +36,9 @@ def guidance_embedding(w: Tensor, dim: int) -> Tensor:
     if dim % 2 or dim <= 2:  # noqa: PLR2004 - two sinusoids of one frequency have no rate
         raise ValueError(f"guidance embedding dim must be even and at least 4, not {dim}.")
     dtype = torch.promote_types(w.dtype, torch.float32)
-    frequencies = _frequencies(dim, dtype, w.device)
+    # Of fake tensors (sizes without numbers) none may be kept, nor be given a kept one.
+    make = _frequencies if type(w) is Tensor else _frequencies.__wrapped__
+    frequencies = make(dim, dtype, w.device)
     angles = (w * 1000.0).to(dtype)[:, None] * frequencies[None, :]  # (B, dim / 2)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 

@@ -5,9 +5,11 @@ A fit has handlers of its own, which save its state first. Other stages keep wha
 
 import logging
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -16,6 +18,7 @@ from ldc.runtime.ranks import is_rank_zero
 
 NUMBERS = (signal.SIGTERM, signal.SIGUSR1)
 EXIT_CODES = tuple(128 + number for number in (signal.SIGINT, *NUMBERS))
+_SECONDS_UNTIL_AGAIN = 0.05
 log = logging.getLogger(__name__)
 
 
@@ -31,11 +34,14 @@ class Stopped(SystemExit):
 def stoppable(cfg: DictConfig) -> Iterator[None]:
     """Turns SIGTERM and SIGUSR1 inside `with` into Stopped, so that files and programs are closed in order."""
     before: dict[int, Any] = {}
+    hook = sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, _stop) for number in NUMBERS}
+        sys.unraisablehook = partial(_stop_again, hook)
     try:
         yield
     except Stopped as stop:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         log.warning("%s while nothing trained.", signal.Signals(stop.number).name)
         if is_rank_zero() and _requeues(stop.number, cfg.get("trainer") or {}):
             from ldc.training.preemption import requeue  # noqa: PLC0415 - a wrong key is answered before libraries load
@@ -43,6 +49,7 @@ def stoppable(cfg: DictConfig) -> Iterator[None]:
             requeue()
         raise
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
@@ -51,6 +58,20 @@ def _stop(number: int, frame: Any) -> None:  # noqa: ARG001 - the contract of ha
     for each in NUMBERS:
         signal.signal(each, _pass)  # srun sends SIGTERM when another rank ends first: it may not cut off the requeueing
     raise Stopped(number)
+
+
+def _stop_again(otherwise: Callable[[Any], object], ignored: Any) -> None:
+    """Raises Stopped once more where it fell into a finaliser or a weak reference's callback: Python drops it there."""
+    stop = ignored.exc_value
+    if not isinstance(stop, Stopped):
+        otherwise(ignored)
+        return
+
+    def raise_it(number: int, frame: Any) -> None:  # noqa: ARG001 - the contract of handlers
+        raise Stopped(stop.number)
+
+    signal.signal(signal.SIGALRM, raise_it)
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS_UNTIL_AGAIN)  # by then that callback has ended
 
 
 def _pass(number: int, frame: Any) -> None:

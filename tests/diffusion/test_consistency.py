@@ -7,6 +7,7 @@ from diffusers.pipelines.latent_consistency_models.pipeline_latent_consistency_t
     LatentConsistencyModelPipeline,
 )
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ldc.diffusion.consistency import boundary_scalings, guidance_embedding
 from ldc.diffusion.process import Process
@@ -80,3 +81,9 @@ def test_the_sampler_uses_the_consistency_function_that_is_trained(prediction_ty
             fresh = torch.randn(x.shape, generator=torch.Generator().manual_seed(7))
             renoised = process.noisy(clean, fresh, following.reshape(1))
             torch.testing.assert_close(answer.prev_sample, renoised, rtol=1e-5, atol=1e-5)
+
+
+def test_an_embedding_of_fake_tensors_leaves_nothing_for_real_ones():
+    with FakeTensorMode():
+        guidance_embedding(torch.ones(1), 22)
+    assert type(guidance_embedding(torch.ones(1), 22)) is torch.Tensor

@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def test_usr1_reaches_both_processes_of_real_torchrun(box):
     )
     with started:
         ready = [started.stdout.readline() for _ in range(2)]
+        time.sleep(2)  # a process may be ready before torchrun, which has just started it, minds signals
         started.send_signal(signal.SIGUSR1)
         said = sorted(started.stdout)
     assert (ready, said) == (["ready\n"] * 2, ["0 SIGUSR1\n", "1 SIGUSR1\n"])

@@ -29,9 +29,14 @@ def test_a_rank_may_look_at_a_stage_while_rank_zero_begins_it(tmp_path):
     assert errors == []
 
 
+def modules():
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), DistillationModule)]
+
+
 @pytest.mark.integration
 def test_a_finished_stage_leaves_no_networks_in_memory(trained, teacher_folder, laion):
     gc.collect()
+    before = {id(thing) for thing in modules()}  # other tests'
     gc.disable()  # what is freed is freed by the chain, not by chance
     try:
         summary = trained(
@@ -43,7 +48,7 @@ def test_a_finished_stage_leaves_no_networks_in_memory(trained, teacher_folder, 
             "~stages.evaluate",
             fits=["distil"],
         )
-        left = [thing for thing in gc.get_objects() if issubclass(type(thing), DistillationModule)]
+        left = [thing for thing in modules() if id(thing) not in before]
     finally:
         gc.enable()
     assert (Path(summary["run"]) / "distil" / "unet").is_dir()

@@ -1,5 +1,7 @@
 import os
 import signal
+import time
+import weakref
 
 import pytest
 from omegaconf import OmegaConf
@@ -48,3 +50,21 @@ def test_the_handlers_come_back():
     with stoppable(OmegaConf.create({})):
         pass
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+def test_a_stop_that_falls_into_a_weak_reference_s_callback_comes_again():
+    """Python drops what is raised there, and the command would go on as if nobody had told it to stop."""
+
+    class Thing:
+        pass
+
+    def work():
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGUSR1))
+        del thing
+        assert reference() is None
+        time.sleep(5)
+
+    with pytest.raises(Stopped) as stop, stoppable(OmegaConf.create({})):
+        work()
+    assert stop.value.code == 138

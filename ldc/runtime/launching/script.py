@@ -60,7 +60,12 @@ def _option(option: str) -> str:
     return shlex.quote(option)
 
 
+_OF_A_GROUP = "MASTER_ADDR MASTER_PORT WORLD_SIZE RANK LOCAL_RANK NODE_RANK GROUP_RANK TORCHELASTIC_RUN_ID"
+
+
 def _environment(job: Job) -> Iterator[str]:
+    # sbatch hands on all variables: those of a group that the submitting process is in would be taken for this job's.
+    yield f"unset {_OF_A_GROUP}"
     for name, value in job.cluster.variables.items():
         yield f"export {name}={quoted(value)}"
     yield from job.cluster.setup
