@@ -9,7 +9,6 @@ import tarfile
 
 import pytest
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from lightning.pytorch import Callback
 from PIL import Image
 
@@ -20,6 +19,7 @@ from ldc.objectives import ConsistencyDistillation
 from ldc.training import DistillationModule, Interrupted, WeightAverage, adamw, constant_with_warmup, fit, loggers
 from ldc.training.checkpoints import newest
 from ldc.training.csv_log import read
+from tests.training.unets import small_unet
 
 pytestmark = pytest.mark.integration
 STEPS = 6
@@ -64,23 +64,6 @@ def encoded(tmp_path_factory):
     return encode_shards([folder / "train-0.tar"], Encoders(), folder, size=16, progress=False).folder
 
 
-def unet(seed, **options):
-    torch.manual_seed(seed)
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=2,
-        out_channels=2,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        attention_head_dim=2,
-        cross_attention_dim=8,
-        norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        **options,
-    )
-
-
 def run(encoded, folder, *, workers, callbacks=()):
     process = Process.from_config({"num_train_timesteps": 1000, "beta_schedule": "scaled_linear"})
     points = [("mid_block", "mid_block")]
@@ -89,8 +72,8 @@ def run(encoded, folder, *, workers, callbacks=()):
     )
     module = DistillationModule(
         objective,
-        unet(0, time_cond_proj_dim=16),
-        unet(1),
+        small_unet(0, time_cond_proj_dim=16),
+        small_unet(1),
         optimizer=functools.partial(adamw, lr=1e-3),
         schedule=functools.partial(constant_with_warmup, warmup_steps=4),
         target_decay=0.95,

@@ -3,13 +3,12 @@ import functools
 
 import pytest
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import nn
 
 from ldc.data.batch import ImageTextBatch, LatentBatch
 from ldc.diffusion.process import Process
 from ldc.objectives import BlockDistillation
 from ldc.training import DistillationModule, adamw, fit
+from tests.training.unets import small_unet
 
 ALL = ("teacher", "target")
 
@@ -126,26 +125,16 @@ def test_gradient_checkpointing_is_refused_where_the_network_has_none(toy_module
         toy_module(gradient_checkpointing=True)
 
 
-def unet(seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        attention_head_dim=2,
-        cross_attention_dim=8,
-        norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    )
-
-
 def block_distillation(**options) -> tuple[DistillationModule, LatentBatch]:
     process = Process.from_config({"num_train_timesteps": 1000, "beta_schedule": "scaled_linear"})
     objective = BlockDistillation(process, [("down_blocks.0", "down_blocks.0"), ("mid_block", "mid_block")])
-    module = DistillationModule(objective, unet(0), unet(1), optimizer=functools.partial(adamw, lr=1e-3), **options)
+    module = DistillationModule(
+        objective,
+        small_unet(0, channels=4),
+        small_unet(1, channels=4),
+        optimizer=functools.partial(adamw, lr=1e-3),
+        **options,
+    )
     generator = torch.Generator().manual_seed(2)
     text = torch.randn(2, 3, 8, generator=generator)
     latents = torch.randn(2, 4, 8, 8, generator=generator)
@@ -156,7 +145,7 @@ def test_taps_do_not_show_in_the_checkpoint_and_checkpointing_changes_no_gradien
     gradients = []
     for options in ({}, {"gradient_checkpointing": True}, {"channels_last": True}):
         module, batch = block_distillation(**options)
-        assert module.state_dict().keys() == {f"student.{key}" for key in unet(0).state_dict()}
+        assert module.state_dict().keys() == {f"student.{key}" for key in small_unet(0, channels=4).state_dict()}
         module.training_step(batch, 0).backward()
         assert {"feature/down_blocks.0", "feature/mid_block"} <= module.losses.keys()
         gradients.append([p.grad for p in module.bare_student.parameters()])

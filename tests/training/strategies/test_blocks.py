@@ -1,22 +1,9 @@
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from ldc.families.taps import Tapped
 from ldc.training.strategies.blocks import blocks
-
-
-def unet():
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        attention_head_dim=2,
-        cross_attention_dim=8,
-        norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    )
+from tests.training.unets import small_unet
 
 
 def names(network):
@@ -26,19 +13,19 @@ def names(network):
 
 def test_the_blocks_of_a_unet_are_its_down_mid_and_up_blocks():
     with torch.device("meta"):
-        network = unet()
+        network = small_unet()
     assert set(names(network)) == {"down_blocks.0", "down_blocks.1", "mid_block", "up_blocks.0", "up_blocks.1"}
 
 
 def test_wrappers_are_looked_through():
     with torch.device("meta"):
-        network = unet()
+        network = small_unet()
     assert set(names(Tapped(network, ["mid_block"]))) == {f"module.{name}" for name in names(network)}
 
 
 def test_no_block_is_inside_another():
     with torch.device("meta"):
-        found = list(blocks(unet()))
+        found = list(blocks(small_unet()))
     parts = [id(module) for block in found for module in block.modules()]
     assert len(parts) == len(set(parts))
 

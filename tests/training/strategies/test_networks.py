@@ -15,6 +15,7 @@ from ldc.objectives.lora import AdaptersOff, add_lora
 from ldc.training import DistillationModule, WeightAverage, adamw, fit, loggers
 from ldc.training.csv_log import read
 from tests.training.conftest import ToyData, collate
+from tests.training.unets import small_unet
 
 pytestmark = pytest.mark.integration
 
@@ -50,23 +51,6 @@ def with_texts(samples):
     return collate(samples)._replace(text=texts, empty_text=torch.zeros(1, 3, 8))
 
 
-def unet(seed, **options):
-    torch.manual_seed(seed)
-    return UNet2DConditionModel(
-        sample_size=4,
-        in_channels=2,
-        out_channels=2,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        attention_head_dim=2,
-        cross_attention_dim=8,
-        norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        **options,
-    )
-
-
 def parts():
     """Returns objective, student, teacher and decay of a consistency distillation of all weights."""
     process = Process.from_config({"num_train_timesteps": 1000, "beta_schedule": "scaled_linear"})
@@ -74,14 +58,14 @@ def parts():
     objective = ConsistencyDistillation(
         process, guidance_range=(0.5, 4.0), guidance_embedding_dim=16, feature_points=points, feature_weight=0.1
     )
-    return objective, unet(0, time_cond_proj_dim=16), unet(1), 0.95
+    return objective, small_unet(0, time_cond_proj_dim=16, sample_size=4), small_unet(1, sample_size=4), 0.95
 
 
 def adapted_parts():
     """Returns the same of LCM-LoRA, whose teacher is the student without its adapters."""
     process = Process.from_config({"num_train_timesteps": 1000, "beta_schedule": "scaled_linear"})
     objective = ConsistencyDistillation(process, guidance_range=2.0, guidance_embedding_dim=None, target="online")
-    student = add_lora(unet(0), 4, 4)
+    student = add_lora(small_unet(0, sample_size=4), 4, 4)
     return objective, student, AdaptersOff(student), None
 
 
