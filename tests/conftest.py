@@ -3,10 +3,12 @@
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
 import time
+import zlib
 from collections import Counter
 
 # Before any import of the libraries that read them.
@@ -124,3 +126,42 @@ def fake_slurm(tmp_path, monkeypatch):
         return lambda: calls.read_text().splitlines() if calls.exists() else []
 
     return install
+
+
+@pytest.fixture
+def tiny_llama():
+    """`tiny_llama(num_key_value_heads=2, ...)`: a LlamaForCausalLM of 10 blocks, its weights a function of their names.
+
+    With 4 or 2 key-value heads and nothing else changed it is the model whose block scores the official scripts gave.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415 - costs seconds
+
+    def build(**changes):
+        settings = {
+            "hidden_size": 64,
+            "intermediate_size": 172,
+            "num_hidden_layers": 10,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "vocab_size": 256,
+            "rms_norm_eps": 1e-6,
+            "tie_word_embeddings": False,
+        }
+        model = LlamaForCausalLM(LlamaConfig(**settings | changes)).eval()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(named_values(name, parameter.shape))
+        return model
+
+    return build
+
+
+def named_values(name, shape):
+    """Returns the values of the parameter called so: norms about 1, the later blocks of ten scaled unequally."""
+    draws = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
+    if len(shape) == 1:
+        return 1 + 0.1 * draws
+    if "embed_tokens" in name:
+        return draws
+    block = re.search(r"layers\.(\d+)\.", name)
+    return draws / shape[1] ** 0.5 * (0.3 + 0.07 * (7 * int(block[1]) % 10) if block else 1)
