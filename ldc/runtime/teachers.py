@@ -1,37 +1,100 @@
-"""From a teacher's config, or the word after `student=`, to a model."""
+"""From a teacher's config to what it says, for diffusion and for language models, and to a hash of its weights."""
 
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 
 from ldc.models import Teacher
 from ldc.runtime.paths import locate
 
+if TYPE_CHECKING:
+    from ldc.models.language import LanguageTeacher
+
 _ENDS_KB = 64
+_LANGUAGE = "LanguageTeacher"  # the class of configs of language models: its module is imported where it is needed
+_WEIGHTS = frozenset({".safetensors", ".bin", ".gguf"})
 
 
 def teacher_spec(config: Any) -> Teacher:
-    """Returns what a `teacher` group's config says, shipped paths resolved."""
+    """Returns what a `teacher` group's config says of a diffusion model, shipped paths resolved.
+
+    Raises:
+        ValueError: it names a language model.
+    """
+    if names_language_model(config):
+        raise ValueError(
+            f"teacher must be a latent diffusion model here, not the language model {config['path_or_id']!r}: choose "
+            "teacher=emoji_ldm, or an experiment of language models, such as +experiment=shortened_llama_lora."
+        )
     spec = instantiate(config)
     return replace(spec, path_or_id=locate(spec.path_or_id))
 
 
-def teacher_identity(spec: Teacher) -> str:
-    """Returns a hash of the teacher's weights (sizes, starts and ends of the files), or of its hub id and revision."""
-    folder = Path(spec.path_or_id).expanduser()
+def language_spec(config: Any) -> "LanguageTeacher":
+    """Returns what a `teacher` group's config says of a language model, shipped paths resolved.
+
+    A folder or hub id that the command line gave as `teacher=NAME`, the `custom` teacher, is one where it is no
+    StableDiffusionPipeline.
+
+    Raises:
+        ValueError: it names a diffusion model.
+    """
+    from ldc.models.language import LanguageTeacher  # noqa: PLC0415 - of use to language models alone
+
+    if _class(config) == _LANGUAGE:
+        spec = instantiate(config)
+        return replace(spec, path_or_id=locate(spec.path_or_id))
+    path = locate(config["path_or_id"])
+    if config.get("architecture") is not None or (Path(path).expanduser() / "model_index.json").is_file():
+        raise ValueError(
+            f"teacher must be a language model here, not the latent diffusion model {config['path_or_id']!r}: choose "
+            "teacher=smollm2_135m, or a folder of transformers with a causal language model."
+        )
+    return LanguageTeacher(path, **{name: config[name] for name in ("weights", "revision", "seed")})
+
+
+def names_language_model(config: Any) -> bool:
+    """Tells whether a `teacher` group's config names a language model, by its class or by its folder's config.json."""
+    if _class(config) == _LANGUAGE:
+        return True
+    path = locate(config["path_or_id"])
+    if not (Path(path).expanduser() / "config.json").is_file():
+        return False
+    from ldc.models.language import is_language_model  # noqa: PLC0415 - of use to language models alone
+
+    return is_language_model(path)
+
+
+def teacher_identity(spec: "Teacher | LanguageTeacher") -> str:
+    """Returns a hash of the teacher's weights (sizes, starts and ends of the files), or of its hub id and revision.
+
+    A language model's is that of its tokenizer and of the precision of its weights, too.
+    """
+    path = Path(spec.path_or_id).expanduser()
     digest = hashlib.sha256()
-    if spec.weights == "random" or not folder.is_dir():
+    dtype = getattr(spec, "dtype", None)
+    if dtype is not None:
+        digest.update(f"dtype {dtype} ".encode())
+    if spec.weights == "random" or not path.exists():
         digest.update(repr((spec.path_or_id, spec.revision, spec.weights, spec.architecture, spec.seed)).encode())
         return f"teacher-{digest.hexdigest()[:16]}"
-    for path in sorted(
-        p for p in folder.rglob("*") if p.suffix in {".safetensors", ".bin"} or p.name.endswith("config.json")
-    ):
-        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_ENDS_KB << 10))
-            file.seek(max(0, path.stat().st_size - (_ENDS_KB << 10)))
-            digest.update(file.read())
+    tokenizer = set() if dtype is None else {"tokenizer.json", "tokenizer.model"}
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.suffix in _WEIGHTS or file.name.endswith("config.json") or file.name in tokenizer:
+            digest.update(f"{file.relative_to(path) if file != path else file.name} {file.stat().st_size}".encode())
+            digest.update(_ends(file))
     return f"teacher-{digest.hexdigest()[:16]}"
+
+
+def _ends(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        start = opened.read(_ENDS_KB << 10)
+        opened.seek(max(0, file.stat().st_size - (_ENDS_KB << 10)))
+        return start + opened.read()
+
+
+def _class(config: Any) -> str:
+    return str(config["_target_"]).rpartition(".")[2]
