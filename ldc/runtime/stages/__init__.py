@@ -6,6 +6,7 @@ from ldc.runtime.stages.evaluate import Evaluate
 from ldc.runtime.stages.fit import Fit
 from ldc.runtime.stages.parts import Parts
 from ldc.runtime.stages.prune import Prune
+from ldc.runtime.stages.prune_language import PruneLanguage
 from ldc.runtime.stages.publish import Publish
 from ldc.runtime.stages.text_encoder import TextEncoder
 
@@ -18,6 +19,7 @@ __all__ = [
     "Fit",
     "Parts",
     "Prune",
+    "PruneLanguage",
     "Publish",
     "TextEncoder",
 ]
