@@ -73,11 +73,13 @@ def _add_guidance_projection(unet: Any, width: int) -> None:
 def initialised_from_teacher(student: Any, teacher_unet: Any, plan: Plan) -> int:
     """Returns how many of the student's tensors are the teacher's.
 
-    They are compared by value, or by name and shape on the meta device.
+    They are compared by value, or by name and shape on the meta device; of a sliced tensor, what was kept.
     """
     ours, theirs = student.state_dict(), teacher_unet.state_dict()
     names = key_map(teacher_unet, plan)
-    return sum(name in names and _same(tensor, theirs[names[name]]) for name, tensor in ours.items())
+    return sum(
+        name in names and _same(tensor, plan.cut(names[name], theirs[names[name]])) for name, tensor in ours.items()
+    )
 
 
 def _same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:

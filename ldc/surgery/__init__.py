@@ -1,7 +1,7 @@
 """Plans and what carries them out; knows no architecture."""
 
 from ldc.surgery.apply import Skipped, apply
-from ldc.surgery.edits import Detach, Keep, Skip
+from ldc.surgery.edits import Detach, Keep, Skip, Slice
 from ldc.surgery.plan import Plan
 
-__all__ = ["Detach", "Keep", "Plan", "Skip", "Skipped", "apply"]
+__all__ = ["Detach", "Keep", "Plan", "Skip", "Skipped", "Slice", "apply"]

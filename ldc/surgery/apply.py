@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ldc.surgery.edits import Detach, Edit, Keep, Skip
+from ldc.surgery.edits import Detach, Edit, Keep, Skip, Slice
 from ldc.surgery.plan import Plan
+from ldc.surgery.slicing import check_slice, slice_layer
 
 
 class Skipped(nn.Module):
@@ -31,7 +32,8 @@ class Skipped(nn.Module):
 def apply(model: nn.Module, plan: Plan, settle: Callable[[Any, Plan], None] | None = None) -> nn.Module:
     """Edits `model` in place and returns it.
 
-    Surviving modules stay the same objects, so their weights are untouched. `settle(model, plan)`, which a family
+    Surviving modules stay the same objects, so their weights are untouched; a sliced layer, too, stays the same object,
+    with copies of what is kept of its tensors. `settle(model, plan)`, which a family
     gives, then puts counters, indices and the config right.
 
     Raises:
@@ -70,6 +72,8 @@ def _check(edit: Edit, parent: nn.Module) -> None:
             )
         if edit.indices[-1] >= len(child):
             raise ValueError(f"indices of {edit.path} must be below its length {len(child)}, not {edit.indices}.")
+    if isinstance(edit, Slice):
+        check_slice(child, edit)
 
 
 def _edit(edit: Edit, parent: nn.Module) -> None:
@@ -82,3 +86,5 @@ def _edit(edit: Edit, parent: nn.Module) -> None:
             setattr(parent, leaf, None)
         case Skip(kind=kind):
             setattr(parent, leaf, Skipped(kind))
+        case Slice():
+            slice_layer(getattr(parent, leaf), edit)

@@ -11,7 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ldc.surgery.edits import Detach, Edit, Keep, Skip, edit_from_json, edit_to_json
+import torch
+
+from ldc.surgery.edits import Detach, Edit, Keep, Skip, Slice, edit_from_json, edit_to_json
 
 SCHEMA = 1
 
@@ -85,7 +87,8 @@ class Plan:
     def rename(self, name: str) -> str | None:
         """Returns the edited model's name of a module or tensor of the unedited model, or None where it is gone.
 
-        The skipped module itself stays in its place, so its path survives; what was below it does not.
+        The skipped module itself stays in its place, so its path survives; what was below it does not. A sliced layer
+        keeps its name, and `cut` says what stays of its tensors.
         """
         parts = name.split(".")
         for edit in self.edits:
@@ -102,3 +105,14 @@ class Plan:
                     return None
                 parts[len(path)] = str(edit.indices.index(index))
         return ".".join(parts)
+
+    def cut(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Returns what the edited model has of the unedited model's tensor `name`: its slice, or all of it.
+
+        What a slice's `bias` adds is not there, as the unedited model has no such tensor.
+        """
+        layer = name.rpartition(".")[0]
+        for edit in self.edits:
+            if isinstance(edit, Slice) and edit.path == layer:
+                return edit.cut(tensor)
+        return tensor

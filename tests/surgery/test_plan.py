@@ -40,7 +40,7 @@ def test_a_file_that_is_not_json_is_refused(tmp_path):
 
 def test_an_unknown_edit_is_refused_by_name():
     content = {"schema": 1, "edits": [{"edit": "melt", "path": "mid_block"}]}
-    with pytest.raises(ValueError, match=r"^edit must be one of keep, detach, skip, not 'melt'\.$"):
+    with pytest.raises(ValueError, match=r"^edit must be one of keep, detach, skip, slice, not 'melt'\.$"):
         Plan.from_json(content)
 
 
