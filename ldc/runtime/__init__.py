@@ -1,6 +1,7 @@
 from ldc.runtime.chain import begin, chain
 from ldc.runtime.checks import check_device, check_each, check_number, check_whole
 from ldc.runtime.entry import SummarisedError, entry_point
+from ldc.runtime.language_models import find_language_model
 from ldc.runtime.life import sign_of_life
 from ldc.runtime.models import find_model
 from ldc.runtime.paths import ASSETS, CONF, cache_folder, locate
@@ -22,6 +23,7 @@ __all__ = [
     "data_source",
     "describe",
     "entry_point",
+    "find_language_model",
     "find_model",
     "locate",
     "prepare",

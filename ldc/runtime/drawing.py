@@ -31,9 +31,24 @@ def read_request(cfg: DictConfig) -> Request:
     check_number(cfg, "guidance", optional=True)
     check_number(cfg, "strength", above=0, most=1)
     check_device(cfg.device)
-    if Path(cfg.out).suffix.lower() not in _SUFFIXES:
+    out = Path(cfg.out or "sample.png")
+    if out.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"out must end in .png, .jpg or .webp, not {cfg.out!r}.")
-    return Request(_prompts(cfg), Path(cfg.out), _open(cfg.init_image))
+    prompts = [prompt for prompt in read_prompts(cfg) for _ in range(cfg.num_images)]
+    return Request(prompts, out, _open(cfg.init_image))
+
+
+def read_prompts(cfg: DictConfig) -> list[str]:
+    """Returns the prompt, or those of a file.
+
+    Raises:
+        ValueError: neither or both are given, or there is no such file.
+    """
+    if (cfg.prompt is None) == (cfg.prompts_file is None):
+        raise ValueError("prompt or prompts_file must be given, and not both.")
+    if cfg.prompts_file is not None and not Path(cfg.prompts_file).is_file():
+        raise ValueError(f"prompts_file must be an existing text file, not {cfg.prompts_file!r}.")
+    return [cfg.prompt] if cfg.prompt is not None else Path(cfg.prompts_file).read_text().splitlines()
 
 
 def save_images(images: Sequence[Any], out: Path, columns: int | None) -> None:
@@ -47,15 +62,6 @@ def save_images(images: Sequence[Any], out: Path, columns: int | None) -> None:
     for number, image in enumerate(images):
         image.save(out.with_stem(f"{out.stem}-{number:03d}"))
     grid(images, columns).save(out)
-
-
-def _prompts(cfg: DictConfig) -> list[str]:
-    if (cfg.prompt is None) == (cfg.prompts_file is None):
-        raise ValueError("prompt or prompts_file must be given, and not both.")
-    if cfg.prompts_file is not None and not Path(cfg.prompts_file).is_file():
-        raise ValueError(f"prompts_file must be an existing text file, not {cfg.prompts_file!r}.")
-    prompts = [cfg.prompt] if cfg.prompt is not None else Path(cfg.prompts_file).read_text().splitlines()
-    return [prompt for prompt in prompts for _ in range(cfg.num_images)]
 
 
 def _open(path: str | None) -> Any:

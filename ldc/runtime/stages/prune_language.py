@@ -1,4 +1,4 @@
-"""The stage that prunes language models: a teacher and calibration texts in, a student of fewer blocks or channels out."""
+"""The stage that prunes language models: a teacher and calibration texts in, a smaller student out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ TEACHER, RANDOM = "teacher", "random"
 
 @dataclass(frozen=True)
 class PruneLanguage:
-    """Plans by `pruner` on `teacher` and writes the student; conf/stages/prune_language.yaml says what each one means."""
+    """Plans by `pruner` and writes the student; conf/stages/prune_language.yaml says what each setting means."""
 
     teacher: Any
     pruner: Any
