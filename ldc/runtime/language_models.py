@@ -44,16 +44,14 @@ def find_language_model(name: str) -> FoundLanguageModel | None:
     if config is not None:
         return _teacher(name, language_spec(config)) if names_language_model(config) else None
     path = Path(locate(name)).expanduser()
-    if path.is_dir() and not (_is_student(path) or holds_language_model(str(path))):
+    if not holds_language_model(str(path) if path.exists() else name) and not _is_student(path):
         return None
     from ldc.models.language import LanguageTeacher, find_language_student, load_language_student  # noqa: PLC0415
 
     if path.is_dir():
         folder = find_language_student(path)
         return FoundLanguageModel(name, folder, partial(load_language_student, folder))
-    return (
-        _teacher(name, LanguageTeacher(str(path) if path.is_file() else name)) if holds_language_model(name) else None
-    )
+    return _teacher(name, LanguageTeacher(str(path) if path.is_file() else name))
 
 
 def _teacher(name: str, spec: Any) -> FoundLanguageModel:
@@ -70,7 +68,7 @@ def _teacher(name: str, spec: Any) -> FoundLanguageModel:
 
 def _is_student(folder: Path) -> bool:
     """Tells whether a folder is a language student's artifact, or a run that has made one."""
-    return any(
+    return folder.is_dir() and any(
         artifact is not None and artifact.kind == KIND
         for artifact in map(artifacts.find, [folder, *(path for path in folder.iterdir() if path.is_dir())])
     )
