@@ -18,22 +18,22 @@ def check_teachers(teachers: Iterable[tuple[str, Any]]) -> None:
     Raises:
         ValueError: two differ, so that one stage's student would not fit the other's latents, texts or tokens.
     """
-    first: tuple[str, dict[str, Any]] | None = None
-    told: dict[str, dict[str, Any]] = {}  # a chain's stages mostly have one teacher
+    first: tuple[str, Any, dict[str, Any]] | None = None
     for stage, config in teachers:
-        facts = told.setdefault(repr(config), {}) or _facts(config)
-        told[repr(config)] = facts
         if first is None:
-            first = stage, facts
-        if facts.keys() != first[1].keys():
+            first = stage, config, _facts(config)
+        elif config == first[1]:
+            continue
+        other, facts = first[2], _facts(config)
+        if facts.keys() != other.keys():
             raise ValueError(
                 f"teachers of a chain must be all diffusion or all language models, but those of {first[0]!r} and "
                 f"{stage!r} are of both kinds."
             )
         for meaning, value in facts.items():
-            if value != first[1][meaning]:
+            if value != other[meaning]:
                 raise ValueError(
-                    f"teacher of stage {stage!r} must have the {meaning} of stage {first[0]!r}, {first[1][meaning]}, "
+                    f"teacher of stage {stage!r} must have the {meaning} of stage {first[0]!r}, {other[meaning]}, "
                     f"not {value}."
                 )
 

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ldc import artifacts
 from ldc.runtime.paths import locate
 from ldc.runtime.teachers import holds_language_model, language_spec, named_teacher, names_language_model
 
 if TYPE_CHECKING:
     from ldc.models.language import LanguageModel
-
-KIND = "language_student"
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def find_language_model(name: str) -> FoundLanguageModel | None:
     if config is not None:
         return _teacher(name, language_spec(config)) if names_language_model(config) else None
     path = Path(locate(name)).expanduser()
-    if not holds_language_model(str(path) if path.exists() else name) and not _is_student(path):
+    if not holds_language_model(str(path) if path.exists() else name):
         return None
     from ldc.models.language import LanguageTeacher, find_language_student, load_language_student  # noqa: PLC0415
 
@@ -64,11 +61,3 @@ def _teacher(name: str, spec: Any) -> FoundLanguageModel:
         return found._replace(model=found.model.to(dtype))
 
     return FoundLanguageModel(name, None, read)
-
-
-def _is_student(folder: Path) -> bool:
-    """Tells whether a folder is a language student's artifact, or a run that has made one."""
-    return folder.is_dir() and any(
-        artifact is not None and artifact.kind == KIND
-        for artifact in map(artifacts.find, [folder, *(path for path in folder.iterdir() if path.is_dir())])
-    )

@@ -13,12 +13,15 @@ from ldc.artifacts import Artifact, find
 from ldc.runtime.card import FILE as CARD
 from ldc.runtime.card import write_card
 from ldc.runtime.fingerprint import run_name
+from ldc.runtime.language_card import KIND as LANGUAGE
+from ldc.runtime.language_card import write_language_card
 from ldc.runtime.life import wait_for_sign
 from ldc.runtime.paths import CONF
 from ldc.runtime.ranks import is_rank_zero, is_restart
 from ldc.runtime.versions import versions
 
 log = logging.getLogger(__name__)
+EVALUATION = "language_evaluation"
 _IN_SUMMARY = ("kind", "id", "parents", "samples_seen")
 
 
@@ -47,9 +50,20 @@ class Run:
     def record(self, stage: str, artifact: Artifact) -> None:
         """Keeps a finished stage's artifact for the stages that name it."""
         self.artifacts[stage] = artifact
-        if artifact.kind == "student" and is_rank_zero() and not (artifact.folder / CARD).exists():
+        if not is_rank_zero():
+            return
+        has_card = (artifact.folder / CARD).exists()
+        if artifact.kind == "student" and not has_card:
             prompts = self.cfg.data.get("prompts") or ["a photograph of an astronaut riding a horse"]
             write_card(artifact, f"{self.cfg.name}: {stage}", prompts[0])
+        if artifact.kind == LANGUAGE and not has_card:
+            self._write_language_card(stage)
+        if artifact.kind == EVALUATION:  # of students whose cards have been written without its figures
+            for name in [name for name, made in self.artifacts.items() if made.kind == LANGUAGE]:
+                self._write_language_card(name)
+
+    def _write_language_card(self, stage: str) -> None:
+        write_language_card(self.artifacts[stage], f"{self.cfg.name}: {stage}", list(self.artifacts.values()))
 
     def summarise(self) -> dict[str, Any]:
         """Writes `summary.json` and returns it: the run's folder, its stages, the table of the evaluation, if any."""

