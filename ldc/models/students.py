@@ -97,14 +97,23 @@ def find_student(folder: Path | str) -> Path:
     path = find_folder(str(folder), KIND)
     if (path / "unet").is_dir():
         return path
+    if found := last_of_run(path, KIND):
+        return found
+    raise ValueError(f"student must be a pipeline folder or a run with a finished student, and {path} is neither.")
+
+
+def last_of_run(path: Path, kind: str) -> Path | None:
+    """Returns the folder of the last artifact of a kind among a run's stages, or None where there is none."""
     found = [artifacts.find(stage) for stage in sorted(path.iterdir()) if stage.is_dir()]
-    students = [artifact for artifact in found if artifact is not None and artifact.kind == KIND]
-    if not students:
-        raise ValueError(f"student must be a pipeline folder or a run with a finished student, and {path} is neither.")
+    students = [artifact for artifact in found if artifact is not None and artifact.kind == kind]
     parents = {parent for artifact in students for parent in artifact.parents}
     # The last one is the one from which no other was made; after a branch, the youngest.
     last = [artifact for artifact in students if artifact.id not in parents] or students
-    return max(last, key=lambda artifact: (artifact.folder / artifacts.FILE).stat().st_mtime_ns).folder
+    return max((artifact.folder for artifact in last), key=_made, default=None)
+
+
+def _made(folder: Path) -> int:
+    return (folder / artifacts.FILE).stat().st_mtime_ns
 
 
 def load_student(folder: Path | str, dtype: torch.dtype = torch.float32) -> LatentDiffusion:

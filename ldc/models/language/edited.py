@@ -1,0 +1,95 @@
+"""Students that lost channels: no stock config describes them, so their folder is one of a plan.
+
+It holds the parent's `config.json`, `plan.json` and `student.safetensors`. It must not carry transformers' weight file
+name, under which transformers would draw what does not fit at random, with only a warning.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ldc.families.llama import settle
+from ldc.models.language.folders import (
+    CONFIG,
+    LanguageModel,
+    build_config,
+    build_model,
+    load_tokenizer,
+    read_language_config,
+)
+from ldc.models.latent_diffusion import freeze
+from ldc.models.saving import PLAN_FILE
+from ldc.surgery import Plan, apply
+
+WEIGHTS_FILE = "student.safetensors"
+_SUBJECT = "student"
+
+
+def save_edited(folder: Path, model: Any, parent_config: Any) -> None:
+    """Writes the parent's config, the student's tensors, tied ones once, and what it generates with."""
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    content = dict(parent_config) if isinstance(parent_config, Mapping) else parent_config.to_dict()
+    for key in ("_name_or_path", "dtype", "torch_dtype"):
+        content.pop(key, None)
+    content["architectures"] = [type(model).__name__]
+    content["dtype"] = str(model.dtype).removeprefix("torch.")
+    (folder / CONFIG).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    tensors = {name: tensor.detach().contiguous() for name, tensor in _own_tensors(model).items()}
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    if model.generation_config is not None:
+        model.generation_config.save_pretrained(folder)
+
+
+def _own_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """The state dict with tied tensors once, under their first name."""
+    names = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), (name, tensor))
+    return dict(names.values())
+
+
+def load_edited(folder: Path, dtype: torch.dtype) -> LanguageModel:
+    """Loads a folder of a plan: frozen, in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: the weights cannot be read, or are not exactly the tensors of config and plan.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
+    from transformers.generation.configuration_utils import GenerationConfig  # noqa: PLC0415 - costs seconds
+
+    model = build_edited(folder, dtype)
+    try:
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS_FILE} must be readable, but reading it failed: {error}.") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in _own_tensors(model).items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if different := sorted(name for name in expected.keys() | found if expected.get(name) != found.get(name)):
+        raise ValueError(
+            f"{_SUBJECT} must have exactly the tensors of its config and plan, but {folder} differs in "
+            f"{len(different)}, first {different[0]!r}."
+        )
+    model.load_state_dict(tensors, strict=False)  # compared above; a tied tensor is there under one name
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+    return LanguageModel(freeze(model), load_tokenizer(folder), folder)
+
+
+def build_edited(folder: Path, dtype: torch.dtype) -> Any:
+    """Returns the model that a folder's config and plan describe, its weights not yet set.
+
+    Built on the CPU: buffers that no file holds, such as rotary frequencies, are computed; pages of parameters that the
+    plan takes out are never touched.
+    """
+    from transformers.initialization import no_init_weights  # noqa: PLC0415 - costs seconds
+
+    config = build_config(read_language_config(folder, _SUBJECT), _SUBJECT)
+    with no_init_weights():
+        model = build_model(config, _SUBJECT, dtype)
+    model.tie_weights()
+    return apply(model, Plan.load(folder / PLAN_FILE), settle)
