@@ -15,7 +15,7 @@ from ldc.training.module import DistillationModule
 from ldc.training.optimizers import adamw
 from ldc.training.preemption import Interrupted, Stopping
 from ldc.training.reading import first_batches
-from ldc.training.schedules import constant, constant_with_warmup, cosine
+from ldc.training.schedules import constant, constant_with_warmup, cosine, linear
 
 __all__ = [
     "Checkpoints",
@@ -35,5 +35,6 @@ __all__ = [
     "cosine",
     "first_batches",
     "fit",
+    "linear",
     "loggers",
 ]

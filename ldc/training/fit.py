@@ -18,6 +18,7 @@ from ldc.training.callbacks import (
     Preemption,
     Progress,
     WeightAverage,
+    WeightedMean,
 )
 from ldc.training.checkpoints import STATE, StreamedCheckpointIO, find_checkpoint
 from ldc.training.csv_log import FILE as CSV_FILE
@@ -114,11 +115,11 @@ def fit(
         asynchronous=async_checkpoints,
         resumed=checkpoint,
     )
-    # The average moves before the grids draw from it, and the checkpoint comes last.
+    # Gradients are weighed before they are checked, the average moves before the grids draw, the checkpoint comes last.
     bar, signals = Progress() if progress else None, Signals()
     heartbeat = Heartbeat(folder, rank_patience_seconds)
-    wanted = [Accumulation(), NetworkSeed(), average, FiniteCheck(), *callbacks, bar, heartbeat, checkpoints]
-    wanted.append(Preemption(checkpoints, signals, stopping or Stopping()))
+    wanted = [Accumulation(), NetworkSeed(), average, WeightedMean(), FiniteCheck(), *callbacks, bar, heartbeat]
+    wanted += [checkpoints, Preemption(checkpoints, signals, stopping or Stopping())]
     with signals, quiet_lightning(), heartbeat.naming():
         trainer = Trainer(
             **FIXED,

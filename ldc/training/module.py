@@ -16,8 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from ldc.data.batch import ImageTextBatch
 from ldc.objectives import Networks
 from ldc.training import state
-from ldc.training.networks import checkpoint_gradients, freeze, frozen_copy, move_towards, tapped
+from ldc.training.networks import check_needs, checkpoint_gradients, freeze, frozen_copy, move_towards, tapped
 from ldc.training.publishing import published_student, skeleton
+from ldc.training.step_losses import StepLosses
 from ldc.training.strategies.micro_batches import is_accumulating
 from ldc.training.strategies.parts import is_sharded, local
 
@@ -27,7 +28,7 @@ class DistillationModule(LightningModule):
 
     Args:
         objective: `forward(networks, batch) -> {"total": ..., name: ...}`; `needs`, `student_points` and
-            `teacher_points` say which networks and activations it uses.
+            `teacher_points` say which networks and activations it uses, `weight(batch)` what its means are over.
         student: the network that is trained, and saved under its own key names.
         teacher: frozen here; it may share the student's weights only as a view without parameters of its own (LoRA).
         optimizer: function of the parameters that require a gradient.
@@ -43,6 +44,7 @@ class DistillationModule(LightningModule):
         samples_seen: samples that all ranks together have been given, over all runs of this fit.
         losses: the latest micro-batch's named losses, detached, on the device.
         metrics: the latest log step's `train/<name>`.
+        weights: what this rank's micro-batches of the step have weighed so far, where the objective has a `weight`.
         average: the WeightAverage whose tensors a checkpoint holds, or None.
         published: at the end of a fit that sharded the student, the whole of it with the weights that are published, on
             rank zero; None elsewhere.
@@ -77,7 +79,8 @@ class DistillationModule(LightningModule):
         self.samples_seen = 0
         self.losses: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
-        self._micro_batches: list[dict[str, Tensor]] = []
+        self.weights: list[Tensor] = []
+        self._step_losses = StepLosses()
         if gradient_checkpointing:
             checkpoint_gradients(student)
         if isinstance(teacher, nn.Module):
@@ -111,15 +114,20 @@ class DistillationModule(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         losses = self.objective(Networks(self.student, self.teacher, self.target), batch)
-        self.log_losses(losses)
-        return losses["total"]
+        weigh = getattr(self.objective, "weight", None)
+        weight = None if weigh is None else weigh(batch)
+        self.log_losses(losses, weight)
+        if weight is None:
+            return losses["total"]
+        self.weights.append(weight)
+        return losses["total"] * weight  # WeightedMean divides by the whole step's
 
-    def log_losses(self, losses: Mapping[str, Tensor]) -> None:
+    def log_losses(self, losses: Mapping[str, Tensor], weight: Tensor | None = None) -> None:
         """Keeps the micro-batch's losses on the device; `write_log` reads those of a log step."""
         self.losses = {name: value.detach() for name, value in losses.items()}
         trainer: Any = self._trainer  # None where a step is taken without a Trainer
         if trainer is not None and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
-            self._micro_batches.append(self.losses)
+            self._step_losses.add(self.losses, weight)
 
     def write_log(self) -> None:
         """Gives `train/<name>` to the loggers on a log step: the mean over the step's micro-batches and over ranks.
@@ -127,13 +135,10 @@ class DistillationModule(LightningModule):
         It runs before the step's checkpoint is saved, so that a resumed fit misses no row. Lightning's `self.log` would
         write only after it.
         """
-        micro_batches, self._micro_batches = self._micro_batches, []
-        if not micro_batches:
+        means = self._step_losses.mean(self.trainer.strategy.reduce)
+        if not means:
             return
-        names = list(micro_batches[0])
-        rows = [torch.stack([losses[name].float() for name in names]) for losses in micro_batches]
-        values = self.trainer.strategy.reduce(torch.stack(rows).mean(0), reduce_op="mean").tolist()
-        self.metrics = {f"train/{name}": value for name, value in zip(names, values, strict=True)}
+        self.metrics = {f"train/{name}": value for name, value in means.items()}
         self.metrics["train/lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         for logger in self.loggers:
             logger.log_metrics(self.metrics, step=self.trainer.global_step + 1)
@@ -239,12 +244,3 @@ class DistillationModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.samples_seen, self.metrics = checkpoint["samples_seen"], checkpoint["metrics"]
-
-
-def check_needs(objective: Any, teacher: Any, target_decay: float | None) -> None:
-    """Raises ValueError where the objective needs a network that is not there."""
-    needs = getattr(objective, "needs", ())
-    if "teacher" in needs and teacher is None:
-        raise ValueError(f"teacher must be given for {type(objective).__name__}, not None.")
-    if "target" in needs and target_decay is None:
-        raise ValueError(f"target_decay must be given for {type(objective).__name__}, not None.")

@@ -62,3 +62,12 @@ def checkpoint_gradients(network: Any) -> None:
     if not hasattr(network, "enable_gradient_checkpointing"):
         raise ValueError(f"gradient_checkpointing must be off for {type(network).__name__}, which has none.")
     network.enable_gradient_checkpointing()
+
+
+def check_needs(objective: Any, teacher: Any, target_decay: float | None) -> None:
+    """Raises ValueError where the objective needs a network that is not there."""
+    needs = getattr(objective, "needs", ())
+    if "teacher" in needs and teacher is None:
+        raise ValueError(f"teacher must be given for {type(objective).__name__}, not None.")
+    if "target" in needs and target_decay is None:
+        raise ValueError(f"target_decay must be given for {type(objective).__name__}, not None.")

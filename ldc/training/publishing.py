@@ -43,17 +43,25 @@ def published_student(module: Any, average: Any) -> Iterator[nn.Module | None]:
 @torch.no_grad()
 def gathered(student: nn.Module, average: Mapping[str, Tensor], shapes: nn.Module, *, wanted: bool) -> nn.Module | None:
     """Returns a network with the whole of a sharded student's tensors, or None where it is not wanted."""
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor | None] = {}
+    copies: dict[int, Tensor | None] = {}  # by the shard: a weight under two names stays one
     for name, tensor in student.state_dict(keep_vars=True).items():
-        found = tensor
-        if isinstance(tensor, nn.Parameter):
-            # A rank that has no part of an average has none of the weights either: `values` is None for both.
-            values = average.get(name, None) if average and tensor.requires_grad else master(tensor)
-            found = whole(tensor, values)
-        if wanted:
-            tensors[name] = found.detach().clone()
+        if id(tensor) not in copies:
+            found = tensor
+            if isinstance(tensor, nn.Parameter):
+                # A rank that has no part of an average has none of the weights either: `values` is None for both.
+                values = average.get(name, None) if average and tensor.requires_grad else master(tensor)
+                found = whole(tensor, values)
+            copies[id(tensor)] = copied(found, tensor) if wanted else None
+        tensors[name] = copies[id(tensor)]
     if not wanted:
         return None
     network = copy.deepcopy(shapes)
     network.load_state_dict(tensors, strict=True, assign=True)
     return network.train(student.training)
+
+
+def copied(values: Tensor, like: Tensor) -> Tensor:
+    """Returns a copy of values, as a parameter where `like` is one."""
+    copy_ = values.detach().clone()
+    return nn.Parameter(copy_, requires_grad=like.requires_grad) if isinstance(like, nn.Parameter) else copy_

@@ -14,13 +14,12 @@ Networks = Mapping[str, nn.Module | None]  # "student" and "target", by the pref
 
 
 def tensors(networks: Networks) -> dict[str, Tensor]:
-    """Returns all tensors by prefixed name, the parameters themselves among them."""
-    return {
-        f"{prefix}.{name}": tensor
-        for prefix, network in networks.items()
-        if network is not None
-        for name, tensor in network.state_dict(keep_vars=True).items()
-    }
+    """Returns all tensors by prefixed name, the parameters themselves among them; a tied one has its first name."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for prefix, network in networks.items():
+        for name, tensor in {} if network is None else network.state_dict(keep_vars=True).items():
+            found.setdefault(id(tensor), (f"{prefix}.{name}", tensor))
+    return dict(found.values())
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from ldc.training.callbacks.network_seed import NetworkSeed
 from ldc.training.callbacks.preemption import Preemption
 from ldc.training.callbacks.progress import Progress
 from ldc.training.callbacks.step_times import StepTimes
+from ldc.training.callbacks.weighted_mean import WeightedMean
 
 __all__ = [
     "Accumulation",
@@ -25,4 +26,5 @@ __all__ = [
     "SampleGrids",
     "StepTimes",
     "WeightAverage",
+    "WeightedMean",
 ]
