@@ -1,0 +1,54 @@
+"""Texts of a source as lists: what calibration draws from, and what perplexity is measured on."""
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from ldc.data.text.sources import Document, Mixture, TextSource
+
+CALIBRATION_DOCUMENTS = 100_000  # of a larger corpus the first ones are drawn from
+log = logging.getLogger(__name__)
+
+
+def documents(source: TextSource, split: str, cache: Path | None = None) -> Iterator[tuple[str, Document]]:
+    """Yields (name of its part, document) of one split, in the source's order."""
+    for unit in source.units(cache):
+        yield from ((unit.name, document) for document, _ in unit.read() if document.split == split)
+
+
+def calibration_texts(source: TextSource, cache: Path | None = None, limit: int = CALIBRATION_DOCUMENTS) -> list[str]:
+    """Returns texts of the train split: of a mixture, those of the part that it names for calibration.
+
+    Args:
+        limit: documents; of a larger corpus the first ones are taken.
+
+    Raises:
+        ValueError: an input is missing, or there is no text.
+    """
+    if isinstance(source, Mixture) and source.calibration is not None:
+        source = source.parts[source.calibration]
+    source.check()
+    texts = [document.text for _, document in islice(documents(source, "train", cache), limit)]
+    if len(texts) == limit:
+        log.info("Calibration draws from the first %d documents of %s.", limit, source.name)
+    if not texts:
+        raise ValueError(f"the text of {source.name} must have documents to train on, but it has none.")
+    return texts
+
+
+def held_out_texts(source: TextSource, cache: Path | None = None) -> dict[str, list[str]]:
+    """Returns {part: held-out texts}, the parts apart; a source that is no mixture has one part.
+
+    Raises:
+        ValueError: an input is missing, or nothing is held out.
+    """
+    texts: dict[str, list[str]] = {}
+    for part, document in documents(source, "held_out", cache):
+        texts.setdefault(part, []).append(document.text)
+    if not texts:
+        raise ValueError(
+            f"the text of {source.name} must have held-out documents, but it has none: raise held_out, "
+            "or give files of their own."
+        )
+    return texts

@@ -1,0 +1,47 @@
+"""From a `data` group's config to texts: for calibration, for perplexity."""
+
+from typing import Any
+
+from ldc.data.text import reading
+from ldc.data.text.sources import TextSource
+from ldc.runtime.paths import cache_folder
+from ldc.runtime.sources import data_source
+
+
+def text_source(config: Any) -> TextSource:
+    """Returns the configured source of text.
+
+    Raises:
+        ValueError: the data are not text.
+    """
+    source: Any = data_source(config)
+    if not hasattr(source, "units"):
+        raise ValueError(f"data must be text for this, such as texts, kjv or text_files, not {source.name}.")
+    return source
+
+
+def calibration_texts(config: Any, cache: str | None = None) -> list[str]:
+    """Returns texts of the train split; of a mixture, those of the part that calibrates.
+
+    Args:
+        config: a `data` group of text.
+        cache: folder for what is fetched; null is the default cache.
+    """
+    return reading.calibration_texts(text_source(config), cache_folder(cache))
+
+
+def held_out_texts(config: Any, part: str | None = None, cache: str | None = None) -> list[str]:
+    """Returns held-out texts, of all parts or of the named one (see `held_out_parts`).
+
+    Raises:
+        ValueError: nothing is held out, or there is no such part.
+    """
+    parts = held_out_parts(config, cache)
+    if part is not None and part not in parts:
+        raise ValueError(f"part must be one of {', '.join(parts)}, not {part!r}.")
+    return [text for name, texts in parts.items() if part in {None, name} for text in texts]
+
+
+def held_out_parts(config: Any, cache: str | None = None) -> dict[str, list[str]]:
+    """Returns {part: held-out texts}, such as pydoc and kjv of `data=texts`."""
+    return reading.held_out_texts(text_source(config), cache_folder(cache))

@@ -1,0 +1,58 @@
+"""Mixtures of sources, and the lists of texts that calibration and perplexity take."""
+
+import json
+
+import pytest
+
+from ldc.data.text.reading import calibration_texts, held_out_texts
+from ldc.data.text.sources import Mixture, TextFiles
+
+
+@pytest.fixture
+def mixture(tmp_path):
+    parts = {}
+    for name in ("one", "two"):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"text": f"{name} {number}"}) + "\n" for number in range(40)))
+        parts[name] = TextFiles(path, held_out=0.3)
+    return lambda **options: Mixture(parts, **options)
+
+
+def test_calibration_draws_from_the_part_that_is_named_for_it(mixture):
+    texts = calibration_texts(mixture(calibration="two"))
+    assert texts
+    assert all(text.startswith("two") for text in texts)
+
+
+def test_calibration_draws_from_all_parts_where_none_is_named(mixture):
+    assert {text.split()[0] for text in calibration_texts(mixture())} == {"one", "two"}
+
+
+def test_held_out_texts_of_parts_are_apart_and_never_calibrate(mixture):
+    held_out = held_out_texts(mixture())
+    assert set(held_out) == {"one", "two"}
+    assert all(text.startswith(part) for part, texts in held_out.items() for text in texts)
+    assert not {text for texts in held_out.values() for text in texts} & set(calibration_texts(mixture()))
+
+
+def test_of_a_large_corpus_the_first_documents_calibrate(mixture):
+    assert calibration_texts(mixture(), limit=3) == calibration_texts(mixture())[:3]
+
+
+def test_a_source_that_holds_nothing_out_is_refused_where_that_is_wanted(tmp_path):
+    (tmp_path / "a.txt").write_text("words")
+    with pytest.raises(
+        ValueError, match=r"the text of text_files must have held-out documents, but it has none: raise"
+    ):
+        held_out_texts(TextFiles(tmp_path / "a.txt", held_out=0.0))
+
+
+def test_a_source_of_nothing_but_blank_text_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("\n\n")
+    with pytest.raises(ValueError, match=r"the text of text_files must have documents to train on, but it has none\."):
+        calibration_texts(TextFiles(tmp_path / "a.txt"))
+
+
+def test_a_part_that_is_not_there_is_refused(mixture):
+    with pytest.raises(ValueError, match=r"calibration must be one of one, two, not 'three'\."):
+        mixture(calibration="three").check()
