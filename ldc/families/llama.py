@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ldc.surgery import Plan
+from ldc.families.llama_width import settle_widths
+from ldc.surgery import Plan, Slice
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,9 @@ def settle(model: Any, plan: Plan) -> None:
                 setattr(config, key, [values[index] for index in kept])
         _settle_window(config, kept)
         config.num_hidden_layers = len(kept)
+    if any(isinstance(edit, Slice) for edit in plan.edits):
+        for block in left:
+            settle_widths(block)
     for index, block in enumerate(left):
         for module in block.modules():
             if hasattr(module, "layer_idx"):

@@ -1,0 +1,133 @@
+"""Wanda-sp: channels that little flows through, by weight and activation (Sun et al. 2023; An et al. 2024, baseline).
+
+Legend: S samples, L tokens, C input channels of a projection, H its outputs, G KV groups, F neurons.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldc.families.llama import blocks
+from ldc.families.llama_width import DOWN, OUT, widths
+from ldc.profiling import params as num_params
+from ldc.pruning.budget import Budget
+from ldc.pruning.width.result import WidthResult, width_result
+from ldc.pruning.width.scores import WidthScores, calibration_ids, check_scores, hooked, run_blocks
+from ldc.pruning.width.sizes import (
+    Removed,
+    even_removal,
+    keep_highest,
+    model_widths,
+    params_left,
+)
+
+
+class WandaSp:
+    """Scores a channel by mean_i |W_ij| * ||x_j||, a KV group by the sum over its channels; every block gives alike.
+
+    ||x_j||^2 is the mean over samples of the squared norm of an input channel of the output or the down projection
+    over a sample's tokens, in float32. Blocks are scored in order, each on what the pruned ones before it put out.
+
+    Args:
+        num_removed, ratio, params: the budget, one of them. With a ratio r a block loses int(r G) and int(r F), as
+            published; else its share is rounded down to KV groups, and neurons meet the number of parameters.
+
+    Raises:
+        ValueError: the budget is not one of the three, or out of range.
+    """
+
+    def __init__(self, num_removed: int | None = None, ratio: float | None = None, params: int | None = None) -> None:
+        self.budget = Budget(num_removed, ratio, params)
+
+    def plan(self, model: Any, calibration: Any = None, scores: WidthScores | None = None) -> WidthResult:
+        """Returns the plan for `model`, which is not edited.
+
+        Args:
+            model: a decoder of the Llama family; with `scores`, on any device.
+            calibration: with `ids` (S, L).
+            scores: in place of a calibration set.
+
+        Raises:
+            ValueError: the model, the calibration set or the scores do not fit, or too much is to go.
+        """
+        each, left = model_widths(model), params_left(model, self.budget)
+        if left is None:
+            ratio = float(self.budget.ratio or 0)
+            removed = Removed([int(ratio * w.groups) for w in each], [int(ratio * w.neurons) for w in each])
+        else:
+            removed = even_removal(each, num_params(model) - left)
+        if scores is None:
+            scores = score_in_order(model, calibration_ids(model, calibration), removed)
+        check_scores(scores, each)
+        return width_result(model, keep_highest(each, scores, removed), left)
+
+
+def score_in_order(model: Any, ids: Tensor, removed: Removed) -> WidthScores:
+    """Returns the scores of every block, each measured on what the blocks before it put out when pruned.
+
+    All samples go through at once, block by block.
+
+    Args:
+        model: the unedited model.
+        ids: (S, L).
+        removed: what each block loses, for the blocks behind it.
+    """
+    scores: list[tuple[Tensor, Tensor]] = []
+    handles = []
+    for index, block in enumerate(blocks(model)):
+        inputs = _Inputs(block.get_submodule(OUT)), _Inputs(block.get_submodule(DOWN))
+        handles += [each.linear.register_forward_pre_hook(each) for each in inputs]
+        prune = partial(_prune_output, inputs, Removed([removed.groups[index]], [removed.neurons[index]]), scores)
+        handles.append(block.register_forward_hook(prune, with_kwargs=True))
+    with hooked(handles):
+        run_blocks(model, ids)
+    return WidthScores([groups for groups, _ in scores], [neurons for _, neurons in scores])
+
+
+class _Inputs:
+    """Watches what goes into a projection, or masks it once something is to go."""
+
+    def __init__(self, linear: Any) -> None:
+        self.linear = linear
+        self.square_norms = torch.empty(0)  # (C,)
+        self.mask: Tensor | None = None
+
+    def __call__(self, _module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if self.mask is not None:
+            return (args[0] * self.mask.to(args[0]),)
+        self.square_norms = mean_square_norms(args[0])
+        return None
+
+    def metric(self) -> Tensor:
+        """Returns mean_i |W_ij| * ||x_j||, (C,)."""
+        return self.linear.weight.detach().float().abs().mean(0) * self.square_norms.sqrt()
+
+
+def mean_square_norms(inputs: Tensor) -> Tensor:
+    """Returns the mean over samples of the squared norm over tokens of (S, L, C) inputs: (C,) float32."""
+    return inputs.float().pow(2).sum(1).mean(0)
+
+
+def _prune_output(
+    inputs: tuple[_Inputs, _Inputs],
+    removed: Removed,
+    scores: list[tuple[Tensor, Tensor]],
+    block: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    _output: Any,
+) -> Any:
+    """Scores a block that has just run, and runs it again without what goes: that is what the next block gets."""
+    width = widths(block)
+    out, down = inputs
+    metric = out.metric()
+    scores.append((metric.view(width.groups, -1).sum(1), down.metric()))
+    kept = keep_highest([width], WidthScores([scores[-1][0]], [scores[-1][1]]), removed)
+    groups = torch.zeros(width.groups, width.group_channels, device=metric.device)
+    groups[list(kept.groups[0])] = 1
+    neurons = torch.zeros(width.neurons, device=metric.device)
+    neurons[list(kept.neurons[0])] = 1
+    out.mask, down.mask = groups.flatten(), neurons
+    return block.forward(*args, **kwargs)  # past its own hooks
