@@ -14,7 +14,7 @@ from ldc.profiling import params as num_params
 from ldc.pruning.budget import Budget
 from ldc.pruning.width.result import WidthResult, bias_params, width_result
 from ldc.pruning.width.scores import WidthScores, calibration_ids, check_scores, hooked, run_blocks
-from ldc.pruning.width.sizes import Kept, keep_highest_overall, model_widths, params_left
+from ldc.pruning.width.sizes import Kept, even_removal, keep_highest_overall, model_widths, params_left, prunable_params
 
 
 class Flap:
@@ -34,6 +34,8 @@ class Flap:
         ValueError: the budget is not one of the three, or out of range.
     """
 
+    needs_data = True
+
     def __init__(
         self,
         num_removed: int | None = None,
@@ -46,6 +48,16 @@ class Flap:
         self.budget = Budget(num_removed, ratio, params)
         self.reference_variance = reference_variance
         self.compensate = compensate
+
+    def check(self, model: Any) -> int:
+        """Returns the parameters that stay of a model that may be on the meta device, biases aside; about, of a ratio.
+
+        Raises:
+            ValueError: the model does not fit, or too much is to go.
+        """
+        surplus = self._surplus(model)
+        even_removal(model_widths(model), surplus)
+        return num_params(model) - surplus
 
     def plan(self, model: Any, calibration: Any = None, scores: WidthScores | None = None) -> WidthResult:
         """Returns the plan for `model`, which is not edited, and the biases.
@@ -63,11 +75,16 @@ class Flap:
             scores = self.score(model, calibration_ids(model, calibration, least=2))
         check_scores(scores, each)
         if left is None:
-            prunable = sum(w.groups * w.group_params + w.neurons * w.neuron_params for w in each)
-            kept = keep_highest_overall(each, scores, round(float(self.budget.ratio or 0) * prunable))
+            kept = keep_highest_overall(each, scores, self._surplus(model))
         else:
-            kept = self._meet(model, scores, num_params(model) - left)
+            kept = self._meet(model, scores, self._surplus(model))
         return width_result(model, kept, left, bias=self.compensate, means=scores.means)
+
+    def _surplus(self, model: Any) -> int:
+        left = params_left(model, self.budget)
+        if left is not None:
+            return num_params(model) - left
+        return round(float(self.budget.ratio or 0) * prunable_params(model_widths(model)))
 
     def _meet(self, model: Any, scores: WidthScores, surplus: int) -> Kept:
         """Removes the biases' parameters, too: more removed units may mean more biases, until none is added."""

@@ -19,7 +19,7 @@ from ldc.pruning.budget import Budget
 from ldc.pruning.depth.walk import evaluating, next_token_loss
 from ldc.pruning.width.result import WidthResult, width_result
 from ldc.pruning.width.scores import WidthScores, calibration_ids, check_scores
-from ldc.pruning.width.sizes import Removed, even_removal, keep_highest, model_widths, params_left
+from ldc.pruning.width.sizes import Removed, even_removal, keep_highest, model_widths, params_left, removed_params
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ class LlmPruner:
         ValueError: the budget is not one of the three, or a setting is out of range.
     """
 
+    needs_data = True
+
     def __init__(
         self,
         num_removed: int | None = None,
@@ -61,6 +63,14 @@ class LlmPruner:
         self.protect_first, self.protect_last = protect_first, protect_last
         self.batch_size = batch_size
 
+    def check(self, model: Any) -> int:
+        """Returns the parameters that stay of a model that may be on the meta device.
+
+        Raises:
+            ValueError: the model does not fit, no block is left between the protected ones, or too much is to go.
+        """
+        return num_params(model) - removed_params(model_widths(model), self._removed(model))
+
     def plan(self, model: Any, calibration: Any = None, scores: WidthScores | None = None) -> WidthResult:
         """Returns the plan for `model`, which is not edited.
 
@@ -73,25 +83,20 @@ class LlmPruner:
             ValueError: the model, the calibration set or the scores do not fit, no block is left between the protected
                 ones, or too much is to go.
         """
+        removed = self._removed(model)
+        if scores is None:
+            scores = self.score(model, calibration_ids(model, calibration))
+        check_scores(scores, each := model_widths(model))
+        return width_result(model, keep_highest(each, scores, removed), params_left(model, self.budget))
+
+    def _removed(self, model: Any) -> Removed:
         each, left = model_widths(model), params_left(model, self.budget)
         inner = range(self.protect_first, len(each) - self.protect_last)
         if len(inner) == 0:
             protected = self.protect_first + self.protect_last
             raise ValueError(f"protected blocks must be fewer than the model's {len(each)}, not {protected}.")
-        removed = self._removed(each, inner, None if left is None else num_params(model) - left)
-        if scores is None:
-            scores = self.score(model, calibration_ids(model, calibration))
-        check_scores(scores, each)
-        return width_result(model, keep_highest(each, scores, removed), left)
-
-    def _removed(self, each: Sequence[Widths], inner: range, surplus: int | None) -> Removed:
         chosen = [each[index] for index in inner]
-        if surplus is None:
-            left = 1 - float(self.budget.ratio or 0)
-            groups = [(w.groups * w.head_dim - int(w.groups * w.head_dim * left)) // w.head_dim for w in chosen]
-            some = Removed(groups, [w.neurons - int(w.neurons * left) for w in chosen])
-        else:
-            some = even_removal(chosen, surplus)
+        some = _published(chosen, self.budget) if left is None else even_removal(chosen, num_params(model) - left)
         whole = Removed([0] * len(each), [0] * len(each))
         for place, index in enumerate(inner):
             whole.groups[index], whole.neurons[index] = some.groups[place], some.neurons[place]
@@ -131,6 +136,12 @@ class LlmPruner:
                 found = torch.autograd.grad(loss, leaves)
                 total = list(found) if not total else [a.add_(b) for a, b in zip(total, found, strict=True)]
         return iter(total)
+
+
+def _published(each: Sequence[Widths], budget: Budget) -> Removed:
+    left = 1 - float(budget.ratio or 0)
+    groups = [(w.groups * w.head_dim - int(w.groups * w.head_dim * left)) // w.head_dim for w in each]
+    return Removed(groups, [w.neurons - int(w.neurons * left) for w in each])
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ldc.families.llama_width import Widths
 from ldc.pruning.depth.walk import check_ids, evaluating

@@ -57,6 +57,17 @@ def model_widths(model: Any) -> list[Widths]:
     return [widths(block) for block in blocks(model)]
 
 
+def removed_params(each: Sequence[Widths], removed: Removed) -> int:
+    """Returns the parameters of what each block loses."""
+    groups = sum(count * width.group_params for count, width in zip(removed.groups, each, strict=True))
+    return groups + sum(count * width.neuron_params for count, width in zip(removed.neurons, each, strict=True))
+
+
+def prunable_params(each: Sequence[Widths]) -> int:
+    """Returns the parameters of all KV groups and neurons."""
+    return removed_params(each, Removed([width.groups for width in each], [width.neurons for width in each]))
+
+
 def even_removal(each: Sequence[Widths], surplus: int) -> Removed:
     """Returns what goes for `surplus` parameters when every block gives the same share.
 
@@ -65,10 +76,10 @@ def even_removal(each: Sequence[Widths], surplus: int) -> Removed:
     Raises:
         ValueError: more is to go than the blocks can give.
     """
-    prunable = sum(width.groups * width.group_params + width.neurons * width.neuron_params for width in each)
+    prunable = prunable_params(each)
     groups = [min(surplus * width.groups // prunable, width.groups - 1) for width in each]
     while True:
-        rest = surplus - sum(count * width.group_params for count, width in zip(groups, each, strict=True))
+        rest = surplus - removed_params(each, Removed(groups, [0] * len(each)))
         neurons = _even_neurons(each, rest)
         if neurons is not None:
             return Removed(groups, neurons)
@@ -81,7 +92,7 @@ def even_removal(each: Sequence[Widths], surplus: int) -> Removed:
 def _even_neurons(each: Sequence[Widths], surplus: int) -> list[int] | None:
     total = sum(width.neurons * width.neuron_params for width in each)
     neurons = [max(surplus, 0) * width.neurons // total for width in each]
-    rest = surplus - sum(count * width.neuron_params for count, width in zip(neurons, each, strict=True))
+    rest = surplus - removed_params(each, Removed([0] * len(each), neurons))
     for index, width in enumerate(each):
         if 2 * rest >= width.neuron_params:
             neurons[index] += 1
@@ -134,5 +145,5 @@ def keep_highest_overall(each: Sequence[Widths], scores: WidthScores, surplus: i
 
 
 def _refuse(each: Sequence[Widths], surplus: int) -> None:
-    most = sum((w.groups - 1) * w.group_params + (w.neurons - 1) * w.neuron_params for w in each)
+    most = removed_params(each, Removed([width.groups - 1 for width in each], [width.neurons - 1 for width in each]))
     raise ValueError(f"widths of {len(each)} blocks must give at most {most:,} parameters, not {surplus:,} and more.")

@@ -21,6 +21,7 @@ from ldc.pruning.width.sizes import (
     keep_highest,
     model_widths,
     params_left,
+    removed_params,
 )
 
 
@@ -38,8 +39,18 @@ class WandaSp:
         ValueError: the budget is not one of the three, or out of range.
     """
 
+    needs_data = True
+
     def __init__(self, num_removed: int | None = None, ratio: float | None = None, params: int | None = None) -> None:
         self.budget = Budget(num_removed, ratio, params)
+
+    def check(self, model: Any) -> int:
+        """Returns the parameters that stay of a model that may be on the meta device.
+
+        Raises:
+            ValueError: the model does not fit, or too much is to go.
+        """
+        return num_params(model) - removed_params(model_widths(model), self._removed(model))
 
     def plan(self, model: Any, calibration: Any = None, scores: WidthScores | None = None) -> WidthResult:
         """Returns the plan for `model`, which is not edited.
@@ -52,16 +63,18 @@ class WandaSp:
         Raises:
             ValueError: the model, the calibration set or the scores do not fit, or too much is to go.
         """
-        each, left = model_widths(model), params_left(model, self.budget)
-        if left is None:
-            ratio = float(self.budget.ratio or 0)
-            removed = Removed([int(ratio * w.groups) for w in each], [int(ratio * w.neurons) for w in each])
-        else:
-            removed = even_removal(each, num_params(model) - left)
+        removed = self._removed(model)
         if scores is None:
             scores = score_in_order(model, calibration_ids(model, calibration), removed)
-        check_scores(scores, each)
-        return width_result(model, keep_highest(each, scores, removed), left)
+        check_scores(scores, each := model_widths(model))
+        return width_result(model, keep_highest(each, scores, removed), params_left(model, self.budget))
+
+    def _removed(self, model: Any) -> Removed:
+        each, left = model_widths(model), params_left(model, self.budget)
+        if left is not None:
+            return even_removal(each, num_params(model) - left)
+        ratio = float(self.budget.ratio or 0)
+        return Removed([int(ratio * w.groups) for w in each], [int(ratio * w.neurons) for w in each])
 
 
 def score_in_order(model: Any, ids: Tensor, removed: Removed) -> WidthScores:
@@ -88,6 +101,8 @@ def score_in_order(model: Any, ids: Tensor, removed: Removed) -> WidthScores:
 
 class _Inputs:
     """Watches what goes into a projection, or masks it once something is to go."""
+
+    needs_data = True
 
     def __init__(self, linear: Any) -> None:
         self.linear = linear
