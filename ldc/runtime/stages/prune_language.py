@@ -1,15 +1,33 @@
 """The stage that prunes language models: a teacher and calibration texts in, a smaller student out."""
 
+import logging
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omegaconf import DictConfig
 
+from ldc.models.language import (
+    build_language_student,
+    check_language_teacher,
+    load_language_teacher,
+    meta_language_model,
+    save_language_student,
+)
+from ldc.pruning.depth import BlockScores
+from ldc.runtime.calibrating import calibration_set, check_calibration_set
 from ldc.runtime.chain import Context, Result
+from ldc.runtime.devices import device_of
+from ldc.runtime.language_pruning import build_pruner, needs_calibration, prune, rehearse
+from ldc.runtime.paths import cache_folder
+from ldc.runtime.requirements import check_kind
 from ldc.runtime.teachers import language_spec, teacher_identity
 
 TEACHER, RANDOM = "teacher", "random"
+FACTS = "pruning.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,46 @@ class PruneLanguage:
         return [teacher_identity(language_spec(self.teacher))]
 
     def check(self, cfg: DictConfig) -> None:
-        raise NotImplementedError  # lands with the families and pruners that it calls
+        if self.initialise not in {TEACHER, RANDOM}:
+            raise ValueError(f"initialise must be {TEACHER} or {RANDOM}, not {self.initialise!r}.")
+        spec = language_spec(self.teacher)
+        check_language_teacher(spec)
+        pruner = build_pruner(self.pruner, self.scores)
+        if self.scores is not None:
+            check_kind(cfg, "scores", self.scores, "block_scores")
+        if needs_calibration(pruner, self.scores):
+            check_calibration_set(self.data, self.calibration)
+        rehearse(pruner, meta_language_model(spec))  # a budget that the model does not allow is refused here
 
     def run(self, context: Context) -> Result:
-        raise NotImplementedError  # lands with the families and pruners that it calls
+        spec, pruner = language_spec(self.teacher), build_pruner(self.pruner, self.scores)
+        cache = self.loader["cache"]
+        teacher = load_language_teacher(spec, cache_folder(cache))
+        calibration = None
+        if needs_calibration(pruner, self.scores):
+            calibration = calibration_set(self.data, teacher.tokenizer, self.calibration, cache)
+        start = time.monotonic()
+        pruned = prune(pruner, teacher.model.to(device_of(self.loader["device"])), calibration, self._scores(context))
+        facts = {**pruned.facts, "planning_seconds": round(time.monotonic() - start, 1)}
+        facts["calibration"] = self._fingerprint(context) if calibration is None else calibration.fingerprint
+        student = pruned.student
+        if self.initialise == RANDOM:
+            parent = load_language_teacher(replace(spec, weights="random", seed=self.seed)).model
+            student = build_language_student(parent, pruned.plan)
+        config = teacher.model.config
+        save_language_student(context.folder, student, pruned.plan, teacher.tokenizer, config, {FACTS: facts})
+        return Result(
+            plan_fingerprint=pruned.plan.fingerprint,
+            weights="pruned" if self.initialise == TEACHER else "random",
+            metrics={**facts, "blocks": pruned.rows},
+            outputs={"student": str(context.folder)},
+        )
+
+    def _scores(self, context: Context) -> BlockScores | None:
+        if self.scores is None:
+            return None
+        return BlockScores.load(context.inputs[self.scores].folder, build_pruner(self.pruner).criterion.name)
+
+    def _fingerprint(self, context: Context) -> str | None:
+        scores = self._scores(context)
+        return scores.calibration or None if scores is not None else None

@@ -1,0 +1,118 @@
+"""How a language model is pruned: what is known of a pruner before any weight is read, and the pruning itself."""
+
+import logging
+from typing import Any, NamedTuple
+
+import torch
+from hydra.utils import get_class, instantiate
+
+from ldc.data.text import Calibration
+from ldc.families.llama import BLOCKS, blocks
+from ldc.families.llama_table import Row, block_rows, block_table
+from ldc.families.llama_width import widths
+from ldc.models.language import build_language_student
+from ldc.profiling import params
+from ldc.pruning import BlockRemoval
+from ldc.pruning.depth import BlockScores, DepthPruning, depth_plan
+from ldc.pruning.width import Flap, LlmPruner, WandaSp, WidthResult, WidthScores, install
+from ldc.surgery import Plan
+
+log = logging.getLogger(__name__)
+_WIDTH = (WandaSp, Flap, LlmPruner)
+
+
+class Pruned(NamedTuple):
+    """A student, the plan that made it, what came of it, and a row a block of the teacher."""
+
+    student: Any
+    plan: Plan
+    facts: dict[str, Any]
+    rows: list[Row]
+
+
+def is_language_pruner(config: Any) -> bool:
+    """Tells whether a `pruner` group's config names one of language models."""
+    return get_class(config["_target_"]) in {DepthPruning, *_WIDTH}
+
+
+def build_pruner(config: Any, scores: Any = None) -> Any:
+    """Returns the pruner of a config.
+
+    Args:
+        config: of the group `pruner`.
+        scores: where the blocks' scores are from; None: the pruner makes its own.
+
+    Raises:
+        ValueError: a setting of it is outside its range, it prunes no language models, or it has no use for the scores.
+    """
+    pruner = instantiate(config)
+    if isinstance(pruner, BlockRemoval):
+        raise ValueError(  # noqa: TRY004 - a user's input
+            "pruner must be one of language models, not BlockRemoval, which prunes U-Nets: choose "
+            "pruner=depth_perplexity, or flap for widths."
+        )
+    if scores is not None and not isinstance(pruner, DepthPruning):
+        raise ValueError(f"scores must be null with {type(pruner).__name__}, which scores channels, not {scores!r}.")
+    if scores is not None and pruner.iterative:
+        raise ValueError(f"scores must be null with iterative=true, which scores again and again, not {scores!r}.")
+    return pruner
+
+
+def needs_calibration(pruner: Any, scores: Any) -> bool:
+    """Tells whether the pruner must be given calibration tokens; of magnitudes none are taken."""
+    return scores is None and getattr(pruner, "needs_data", True)
+
+
+def rehearse(pruner: Any, model: Any) -> Pruned | None:
+    """Returns what a pruner will make of a model on the meta device, as far as the weights do not decide it.
+
+    How many blocks go and how many parameters stay is told; which ones, or how wide each block stays of those methods
+    that compare blocks, is not: there the first ones go. None for a pruner of which nothing can be told.
+
+    Raises:
+        ValueError: the budget cannot be met.
+    """
+    if isinstance(pruner, DepthPruning):
+        number = pruner.check(model)
+        found: Any = depth_plan(len(blocks(model)), range(pruner.protect_first, pruner.protect_first + number))
+    elif isinstance(pruner, _WIDTH):
+        each = [widths(block) for block in blocks(model)]
+        groups = [torch.arange(float(width.groups)) for width in each]
+        neurons = [torch.arange(float(width.neurons)) for width in each]
+        found = pruner.plan(model, scores=WidthScores(groups, neurons))
+    else:
+        return None
+    return _made(model, found)
+
+
+def prune(pruner: Any, model: Any, calibration: Calibration | None = None, scores: BlockScores | None = None) -> Pruned:
+    """Returns the student of a model, which is not changed; the plan is logged as a table.
+
+    Args:
+        pruner: as `build_pruner` gives it.
+        model: with its weights.
+        calibration: tokens, where `needs_calibration`.
+        scores: of the blocks, from before.
+    """
+    given = {} if scores is None else {"scores": scores}
+    pruned = _made(model, pruner.plan(model, calibration, **given))
+    log.info("%s", block_table(pruned.rows))
+    return pruned
+
+
+def _made(model: Any, found: Plan | WidthResult) -> Pruned:
+    plan, tensors, counts = (found, {}, {}) if isinstance(found, Plan) else found
+    student = build_language_student(model, plan)
+    if not next(model.parameters()).is_meta:
+        install(student, tensors)
+    number, before, after = len(blocks(model)), params(model), params(student)
+    kept = plan.kept(BLOCKS, number)
+    facts = {
+        "params": after,
+        "parent_params": before,
+        "removed_ratio": 1 - after / before,
+        "num_blocks": number,
+        "removed_blocks": [index for index in range(number) if index not in kept],
+        **{name: counts[name] for name in ("target_params", "bias_params", "heads", "kv_heads", "neurons") if counts},
+    }
+    return Pruned(student, plan, facts, block_rows(model, student, plan))
