@@ -1,5 +1,7 @@
 """A tokenizer of words for the tests of text data."""
 
+import json
+
 import pytest
 
 WORDS = (*"abcd", "number", "of", "the", "some", "words", "that", "are", "long", *"0123456789.,?:;()")
@@ -31,3 +33,16 @@ def make_tokenizer():
 @pytest.fixture
 def tiny_tokenizer(make_tokenizer):
     return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def write_texts():
+    """`write_texts(path, number)`: a jsonl of so many documents of 2 to 9 words, which begin with their number."""
+
+    def write(path, number):
+        words = ["number", "of", "the", "some", "words", "that", "are", "long"]
+        texts = [" ".join([*str(place), *words[: 1 + place % 8]]) for place in range(number)]
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        return path
+
+    return write

@@ -1,0 +1,128 @@
+"""The text data modules under a real Trainer: resuming reads what a straight fit reads, and N ranks what one does."""
+
+import json
+import warnings
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ldc.data.text.module import TokenDataModule
+from ldc.data.text.packing import encode_texts
+from ldc.data.text.sources import TextFiles
+
+SEED = 5
+
+
+class Recorder(LightningModule):
+    """A one-parameter model that writes down the batches that it sees."""
+
+    def __init__(self, folder=None):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.batches = []
+        self.folder = folder
+
+    def training_step(self, batch):
+        self.batches.append(batch)
+        return self.weight * 1.0
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def on_train_end(self):
+        if self.folder is not None:
+            (self.folder / f"{self.global_rank}.json").write_text(json.dumps(read(self)))
+
+
+class SaveAt(Callback):
+    """Saves after some optimizer step, and stops there."""
+
+    def __init__(self, step, path):
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+
+def fit(data, max_steps, *, callbacks=(), resume=None, module=None, **options):
+    options = {"devices": 1, "accumulate_grad_batches": 1, **options}
+    module = module or Recorder()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice
+        trainer = Trainer(
+            max_steps=max_steps,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=list(callbacks),
+            **options,
+        )
+        trainer.fit(module, datamodule=data, ckpt_path=resume)
+    return module
+
+
+def read(module):
+    """Returns [position, key, ids without padding, labels of these] of each sample, in the order read."""
+    return [
+        [int(position), key, ids[mask.bool()].tolist(), labels[mask.bool()].tolist()]
+        for batch in module.batches
+        for ids, labels, mask, position, key in zip(*batch, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory, make_tokenizer, write_texts):
+    folder = tmp_path_factory.mktemp("texts")
+    source = TextFiles(write_texts(folder / "a.jsonl", 60), held_out=0.2)
+    return encode_texts(source, make_tokenizer(), folder / "out", progress=False).folder
+
+
+def tokens(folder, batch_size, **options):
+    return TokenDataModule(folder, batch_size, SEED, length=12, **options)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_resumed_fit_reads_the_windows_of_a_straight_one(packed, tmp_path, num_workers, accumulate):
+    options = {"accumulate_grad_batches": accumulate}
+    straight = fit(tokens(packed, 3, num_workers=num_workers), 5, **options)
+    save = SaveAt(2, tmp_path / "c.ckpt")
+    before = fit(tokens(packed, 3, num_workers=num_workers), 5, callbacks=[save], **options)
+    after = fit(tokens(packed, 3, num_workers=num_workers), 5, resume=save.path, **options)
+    assert [position for position, *_ in read(straight)] == list(range(15 * accumulate))
+    assert read(before) + read(after) == read(straight)
+
+
+@pytest.mark.integration
+def test_two_ranks_read_what_one_does(packed, tmp_path):
+    one = fit(tokens(packed, 4), 4)
+    fit(tokens(packed, 2), 4, module=Recorder(tmp_path), devices=2, strategy="ddp_fork")
+    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert sorted(ranks[0] + ranks[1]) == read(one)
+
+
+@pytest.mark.integration
+def test_an_epoch_trains_on_every_window_and_on_none_held_out(packed):
+    data = tokens(packed, 1)
+    trained = {tuple(ids) for _, _, ids, _ in read(fit(data, data.size))}
+    held_out = {tuple(ids) for batch in data.held_out() for ids in batch.ids.tolist()}
+    assert len(trained) == data.size
+    assert held_out
+    assert not trained & held_out
+
+
+def test_held_out_windows_can_be_limited(packed):
+    batches = list(tokens(packed, 2).held_out(limit=3))
+    assert [len(batch.ids) for batch in batches] == [2, 1]
+    assert batches[0].keys == ["held-out window 0", "held-out window 1"]
+
+
+def test_text_that_fills_no_window_is_refused_before_training(packed):
+    with pytest.raises(ValueError, match=r"the train text must have at least 99999 tokens, one window, not \d+\."):
+        TokenDataModule(packed, 3, SEED, length=99999)
