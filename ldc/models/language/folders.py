@@ -121,17 +121,13 @@ def load_language_folder(folder: Path, subject: str, dtype: torch.dtype) -> Lang
     build_config(config, subject)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except Exception as error:  # torch, safetensors, pickle and transformers each have their own
         raise ValueError(f"{subject} must have readable weights, but in {folder}: {_first_line(error)}.") from error
     # Missing tensors would only be warned of and drawn at random, those of another shape too.
-    for key, rule in {
-        "missing_keys": "lacks",
-        "mismatched_keys": "has other shapes in",
-        "unexpected_keys": "adds",
-    }.items():
-        if wrong := sorted(str(name) for name in info[key]):
+    for key, rule in _WRONG.items():
+        if wrong := sorted(_name(entry) for entry in info[key]):
             raise ValueError(
                 f"{subject} must have exactly the tensors of its config, but {folder} {rule} {len(wrong)}, "
                 f"first {wrong[0]!r}."
