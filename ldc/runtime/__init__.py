@@ -7,7 +7,7 @@ from ldc.runtime.models import find_model
 from ldc.runtime.paths import ASSETS, CONF, cache_folder, locate
 from ldc.runtime.run import describe, prepare
 from ldc.runtime.sources import data_source, prepared
-from ldc.runtime.teachers import teacher_spec
+from ldc.runtime.teachers import language_spec, names_language_model, teacher_spec
 
 __all__ = [
     "ASSETS",
@@ -25,7 +25,9 @@ __all__ = [
     "entry_point",
     "find_language_model",
     "find_model",
+    "language_spec",
     "locate",
+    "names_language_model",
     "prepare",
     "prepared",
     "sign_of_life",

@@ -1,7 +1,8 @@
 """Makes free text legal on Hydra's command line, and folders legal where a config group is named.
 
 Hydra parses the right side of `key=value`, so a comma, a quote or a parenthesis in a prompt would be grammar. The entry
-points quote the keys whose value is text, and turn `teacher=FOLDER` into the `custom` teacher with that path.
+points quote the keys whose value is text, and turn `teacher=FOLDER` into the `custom` teacher with that path, or into
+`custom_language` where a language model is there.
 """
 
 import re
@@ -22,6 +23,7 @@ PATHS = (
     "reference",
     "data.path",
     "benchmark.folder",
+    "scores",
     "teacher.path_or_id",
     "paths.outputs",
     "paths.cache",
@@ -50,7 +52,7 @@ def legalise(arguments: Sequence[str], conf: Path) -> list[str]:
         key, equals, value = argument.partition("=")
         name = key.lstrip("+")
         if equals and name == "teacher" and not (conf / "teacher" / f"{value}.yaml").is_file() and _is_location(value):
-            legal += ["teacher=custom", f"teacher.path_or_id={quote(value)}"]
+            legal += [f"teacher={_custom(value)}", f"teacher.path_or_id={quote(value)}"]
         elif equals and (name in TEXTS or (name in PATHS and not _is_grammar(name, value))):
             legal.append(f"{key}={quote(value)}")
         elif argument not in _FIRST:
@@ -62,6 +64,17 @@ def _is_grammar(name: str, value: str) -> bool:
     return value == "null" or (name == "data.path" and value.startswith("[") and value.endswith("]"))
 
 
+def _custom(location: str) -> str:
+    """Returns the config of teachers that are told by their place: that of language models for their folders and files.
+
+    A hub id is not asked here: `custom` has no settings of its own kind, and what takes it finds out.
+    """
+    is_file = location.startswith("pypi:") or location.endswith(".gguf")
+    folder = Path(location).expanduser()
+    is_folder = (folder / "config.json").is_file() and not (folder / "model_index.json").is_file()
+    return "custom_language" if is_file or is_folder else "custom"
+
+
 def _is_location(value: str) -> bool:
     """Tells a folder or a hub id from a misspelt teacher name, and leaves sweeps (`teacher=a,b`) to Hydra."""
-    return "/" in value or Path(value).is_dir()
+    return "/" in value or Path(value).is_dir() or value.endswith(".gguf")

@@ -64,25 +64,23 @@ def needs_calibration(pruner: Any, scores: Any) -> bool:
 
 
 def rehearse(pruner: Any, model: Any) -> Pruned | None:
-    """Returns what a pruner will make of a model on the meta device, as far as the weights do not decide it.
+    """Returns a student of a model on the meta device that is as large as the pruner's will be.
 
-    How many blocks go and how many parameters stay is told; which ones, or how wide each block stays of those methods
-    that compare blocks, is not: there the first ones go. None for a pruner of which nothing can be told.
+    Which blocks, heads and neurons go, the weights decide: here it is the first ones. None for a pruner of whose student
+    no more than the number of parameters is known.
 
     Raises:
         ValueError: the budget cannot be met.
     """
     if isinstance(pruner, DepthPruning):
         number = pruner.check(model)
-        found: Any = depth_plan(len(blocks(model)), range(pruner.protect_first, pruner.protect_first + number))
-    elif isinstance(pruner, _WIDTH):
-        each = [widths(block) for block in blocks(model)]
-        groups = [torch.arange(float(width.groups)) for width in each]
-        neurons = [torch.arange(float(width.neurons)) for width in each]
-        found = pruner.plan(model, scores=WidthScores(groups, neurons))
-    else:
+        return _made(model, depth_plan(len(blocks(model)), range(pruner.protect_first, pruner.protect_first + number)))
+    if not isinstance(pruner, WandaSp | LlmPruner):
         return None
-    return _made(model, found)
+    each = [widths(block) for block in blocks(model)]
+    groups = [torch.arange(float(width.groups)) for width in each]
+    neurons = [torch.arange(float(width.neurons)) for width in each]
+    return _made(model, pruner.plan(model, scores=WidthScores(groups, neurons)))
 
 
 def prune(pruner: Any, model: Any, calibration: Calibration | None = None, scores: BlockScores | None = None) -> Pruned:

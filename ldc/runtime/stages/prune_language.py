@@ -19,7 +19,7 @@ from ldc.pruning.depth import BlockScores
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.devices import device_of
-from ldc.runtime.language_pruning import build_pruner, needs_calibration, prune, rehearse
+from ldc.runtime.language_pruning import build_pruner, needs_calibration, prune
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.requirements import check_kind
 from ldc.runtime.teachers import language_spec, teacher_identity
@@ -62,7 +62,7 @@ class PruneLanguage:
             check_kind(cfg, "scores", self.scores, "block_scores")
         if needs_calibration(pruner, self.scores):
             check_calibration_set(self.data, self.calibration)
-        rehearse(pruner, meta_language_model(spec))  # a budget that the model does not allow is refused here
+        pruner.check(meta_language_model(spec))  # a budget that the model does not allow is refused here
 
     def run(self, context: Context) -> Result:
         spec, pruner = language_spec(self.teacher), build_pruner(self.pruner, self.scores)
