@@ -16,6 +16,7 @@ from ldc.models.language.teachers import (
     check_language_teacher,
     language_config,
     load_language_teacher,
+    load_language_tokenizer,
     meta_language_model,
 )
 from ldc.models.students import initialised_from_teacher
@@ -34,6 +35,7 @@ __all__ = [
     "language_config",
     "load_language_student",
     "load_language_teacher",
+    "load_language_tokenizer",
     "meta_language_model",
     "save_language_student",
 ]

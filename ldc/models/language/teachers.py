@@ -73,6 +73,20 @@ def load_language_teacher(spec: LanguageTeacher, cache: Path | None = None) -> L
     return load_language_folder(_folder(spec, cache), _SUBJECT, DTYPES[spec.dtype])
 
 
+def load_language_tokenizer(spec: LanguageTeacher, cache: Path | None = None) -> Any:
+    """Returns the tokenizer of a language teacher alone; no weights are read.
+
+    Raises:
+        ValueError: it cannot be found or fetched, or has none.
+    """
+    is_random = spec.weights == "random"
+    folder = Path(spec.architecture or spec.path_or_id).expanduser() if is_random else _folder(spec, cache)
+    tokenizer = load_tokenizer(folder) if folder.is_dir() else None
+    if tokenizer is None:
+        raise ValueError(f"{_SUBJECT} must have a tokenizer, but {spec.path_or_id} ({spec.weights} weights) has none.")
+    return tokenizer
+
+
 def check_language_teacher(spec: LanguageTeacher) -> None:
     """Checks in moments that `load_language_teacher` would find the model; nothing but a hub's config is fetched.
 
