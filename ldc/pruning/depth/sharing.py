@@ -4,6 +4,7 @@ A block's score is computed as one process would, so it is the same to the last 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import distributed
 
@@ -25,8 +26,10 @@ def gather(own: Scored, fingerprint: str) -> Scored:
     Raises:
         ValueError: the ranks scored on different tokens.
     """
-    found: list = [None] * distributed.get_world_size()
-    distributed.all_gather_object(found, (own.scores, fingerprint))
+    found: list[Any] = [None] * distributed.get_world_size()
+    group = distributed.new_group(backend="gloo")  # the default one may be of GPUs alone
+    distributed.all_gather_object(found, (own.scores, fingerprint), group)
+    distributed.destroy_process_group(group)
     fingerprints = {theirs for _, theirs in found}
     if len(fingerprints) > 1:
         raise ValueError(f"calibration must be the same on all ranks, not {' and '.join(sorted(fingerprints))}.")
