@@ -1,4 +1,4 @@
-"""LoRA students (LCM-LoRA, Luo et al. 2023b) and the teacher that such a student contains.
+"""LoRA students (LCM-LoRA, Luo et al. 2023b; pruned language models) and the teacher that such a student contains.
 
 The adapters sit in the student's own modules; with the adapters off the student *is* its teacher, so distillation from
 itself keeps one copy of the weights.
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
@@ -33,24 +33,43 @@ LCM_LORA_TARGETS = (
 """The modules that diffusers' LCM-LoRA trainers adapt."""
 
 
-def add_lora(unet: Any, rank: int = 64, alpha: int = 64, targets: Sequence[str] = LCM_LORA_TARGETS) -> Any:
-    """Freezes a diffusers U-Net and adds trainable adapters W + (alpha / rank) B A in place; at first B = 0.
+LANGUAGE_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The projections of each block that Shortened LLaMA's LoRA retraining adapts."""
 
-    The U-Net, which is returned, stays a diffusers model: `unet.save_lora_adapter` and the pipelines' LoRA functions
-    know it. Each of `targets` is the end of a dotted module name.
+
+def add_lora(
+    network: Any, rank: int = 64, alpha: int = 64, targets: Sequence[str] = LCM_LORA_TARGETS, dropout: float = 0.0
+) -> Any:
+    """Freezes a network and adds trainable adapters W + (alpha / rank) B A in place; at first B = 0.
+
+    The network is returned. A diffusers U-Net stays a diffusers model: `unet.save_lora_adapter` and the pipelines' LoRA
+    functions know it. Each of `targets` is the end of a dotted module name; `dropout` is the share of an adapter's
+    inputs that training leaves out.
 
     Raises:
-        ValueError: The rank is not positive, or no module is called so.
+        ValueError: The rank is not positive, the dropout is no share, or no module is called so.
     """
     if rank < 1:
         raise ValueError(f"LoRA rank must be at least 1, not {rank}.")
-    names = [name for name, _ in unet.named_modules()]
-    unknown = [target for target in targets if not any(f".{name}".endswith(f".{target}") for name in names)]
-    if unknown:
-        raise ValueError(f"LoRA targets must name modules of the U-Net, not {', '.join(unknown)}.")
-    unet.requires_grad_(False)
-    unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets)))
-    return unet
+    if not 0 <= dropout < 1:
+        raise ValueError(f"LoRA dropout must be in [0, 1), not {dropout}.")
+    check_targets(network, targets)
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets))
+    network.requires_grad_(False)
+    if hasattr(network, "fuse_lora"):  # diffusers
+        network.add_adapter(config)
+    else:
+        inject_adapter_in_model(config, network)
+    return network
+
+
+def check_targets(network: nn.Module, targets: Sequence[str]) -> None:
+    """Raises ValueError where a target is the end of no module's name; it may be on the meta device."""
+    names = [f".{name}" for name, _ in network.named_modules()]
+    unknown = [target for target in targets if not any(name.endswith(f".{target}") for name in names)]
+    if unknown or not targets:
+        found = ", ".join(unknown) or "none"
+        raise ValueError(f"LoRA targets must name modules of {type(network).__name__}, not {found}.")
 
 
 class AdaptersOff(nn.Module):

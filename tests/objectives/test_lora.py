@@ -133,7 +133,7 @@ def test_a_student_without_adapters_is_no_teacher_of_itself(teacher):
 
 
 def test_targets_that_are_no_modules_and_ranks_below_one_are_refused(teacher):
-    with pytest.raises(ValueError, match="LoRA targets must name modules of the U-Net, not q_proj"):
+    with pytest.raises(ValueError, match=r"LoRA targets must name modules of UNet2DConditionModel, not q_proj\."):
         add_lora(teacher, targets=("to_q", "q_proj"))
     with pytest.raises(ValueError, match="LoRA rank must be at least 1, not 0"):
         add_lora(teacher, rank=0)

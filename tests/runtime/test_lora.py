@@ -107,7 +107,7 @@ def test_settings_that_cannot_be_are_refused_before_any_work(configured, teacher
 
 
 def test_adapters_without_alpha_are_refused():
-    with pytest.raises(ValueError, match="lora must have rank, alpha and, as an option, teacher, not rank, alpa"):
+    with pytest.raises(ValueError, match=r"lora must have rank, alpha and, as options, .*, not rank, alpa"):
         Lora.from_config({"rank": 4, "alpa": 4})
 
 

@@ -9,7 +9,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ldc.models import LatentDiffusion, Teacher, build_student, part_config
-from ldc.objectives.lora import add_lora
 from ldc.runtime.lora import Lora
 from ldc.runtime.objectives import build_objective
 from ldc.runtime.requirements import meta_teacher
@@ -70,7 +69,7 @@ def fit_networks(cfg: DictConfig, name: str, load: Callable[[Teacher], LatentDif
     student = build_student(base, Plan(()), getattr(objective, "guidance_embedding_dim", None))
     if lora is not None:
         with torch.device(next(student.parameters()).device):
-            student = add_lora(student, lora.rank, lora.alpha)
+            student = lora.add_to(student)
     return FitNetworks(spec, student, teacher.unet, objective, own)
 
 

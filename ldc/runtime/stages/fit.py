@@ -25,7 +25,7 @@ from ldc.models import (
     save_adapters,
     save_student,
 )
-from ldc.objectives.lora import AdaptersOff, add_lora
+from ldc.objectives.lora import AdaptersOff
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.fitting import Fitting, published, which_weights
 from ldc.runtime.grids import grid_renderer
@@ -172,7 +172,7 @@ class Fit(Fitting):
         if lora is None:
             return build_student(base, Plan(()), wanted)
         shared = base is teacher.unet and not lora.is_own_teacher
-        return add_lora(build_student(base, Plan(())) if shared else base, lora.rank, lora.alpha)
+        return lora.add_to(build_student(base, Plan(())) if shared else base)
 
     def _data(self, context: Context, teacher: LatentDiffusion) -> tuple[StreamDataModule, OnlineEncoder | None]:
         """Returns the data module, and what encodes its batches where they are not fully cached."""
