@@ -22,8 +22,8 @@ class Artifact:
     """One finished output.
 
     `guidance` of a diffusion student: {"convention": "cfg" | "embedded" | "none", "default": float, "range": [lo, hi]},
-    as diffusers' `guidance_scale`. `weights` says which weights the folder holds: "online", "average", "pruned"
-    or "random".
+    as diffusers' `guidance_scale`. `weights` says which weights the folder holds: "online", "average", "best",
+    "pruned" or "random".
     `base` names the model that the adapters in `lora/` belong to. `outputs` names what lies elsewhere, such as a folder
     of encoded shards in the cache.
     """

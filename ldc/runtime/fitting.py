@@ -16,7 +16,16 @@ from ldc.runtime.batching import Shares, shares, world_size
 from ldc.runtime.chain import Context
 from ldc.runtime.checks import check_whole
 from ldc.runtime.ranks import is_restart
-from ldc.training import DistillationModule, FitResult, SampleGrids, Stopping, WeightAverage, fit, loggers
+from ldc.training import (
+    BestWeights,
+    DistillationModule,
+    FitResult,
+    SampleGrids,
+    Stopping,
+    WeightAverage,
+    fit,
+    loggers,
+)
 from ldc.training.checkpoints import again, checkpoint_at
 from ldc.training.strategies import check as check_strategy
 
@@ -85,10 +94,20 @@ class Fitting:
         return instantiate(self.schedule, _partial_=True)
 
     def fit(
-        self, context: Context, module: DistillationModule, data: Any, grids: Sequence[SampleGrids] = ()
+        self,
+        context: Context,
+        module: DistillationModule,
+        data: Any,
+        grids: Sequence[SampleGrids] = (),
+        *,
+        callbacks: Sequence[Any] = (),
+        best: BestWeights | None = None,
     ) -> FitResult:
-        """Trains for `max_steps` in all, going on from the stage's checkpoint where there is one."""
-        average = WeightAverage(self.averaging) if self.averaging is not None else None
+        """Trains for `max_steps` in all, going on from the stage's checkpoint where there is one.
+
+        `best` is published instead of the average; `callbacks` come after the grids.
+        """
+        average = WeightAverage(self.averaging) if self.averaging is not None else best
         for callback in grids:
             callback.average = average
         resume = self.checkpoint["resume"] if context.cfg.stage == context.name else None
@@ -103,7 +122,7 @@ class Fitting:
             checkpoint_every_n_steps=self.checkpoint["every"],
             average=average,
             loggers=loggers(self.logger["names"], context.folder, run_name, self.logger["project"]),
-            callbacks=grids,
+            callbacks=[*grids, *callbacks],
             resume=again(context.folder, resume) if is_restart() else resume,
             stopping=self.stopping,
             **{name: self.trainer[name] for name in _TRAINER},
@@ -123,4 +142,4 @@ def published(result: FitResult, network: Any) -> AbstractContextManager[Any]:
 
 def which_weights(result: FitResult) -> str:
     """Returns what an artifact says of its weights."""
-    return "average" if result.average is not None else "online"
+    return "online" if result.average is None else result.average.kind

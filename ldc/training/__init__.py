@@ -1,9 +1,11 @@
 """Training: one LightningModule, its callbacks and loggers, and `fit`. The only package that imports lightning."""
 
 from ldc.training.callbacks import (
+    BestWeights,
     Checkpoints,
     FiniteCheck,
     GuardTimes,
+    HeldOut,
     NonFiniteError,
     SampleGrids,
     StepTimes,
@@ -18,11 +20,13 @@ from ldc.training.reading import first_batches
 from ldc.training.schedules import constant, constant_with_warmup, cosine, linear
 
 __all__ = [
+    "BestWeights",
     "Checkpoints",
     "DistillationModule",
     "FiniteCheck",
     "FitResult",
     "GuardTimes",
+    "HeldOut",
     "Interrupted",
     "NonFiniteError",
     "SampleGrids",

@@ -27,6 +27,8 @@ class WeightAverage(Callback):
     count is saved here. Buffers and frozen weights (LoRA's base) are not averaged.
     """
 
+    kind = "average"
+
     def __init__(self, cap: float = 0.9999):
         self.cap = cap
         self.updates = 0
