@@ -66,6 +66,11 @@ class GenerationProtocol:
 
     def check(self) -> None:
         """Raises ValueError for settings that cannot be, and for a device that this machine lacks."""
+        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f"protocol={self.name} must run on a machine with a CUDA device, and this one has none: "
+                "choose protocol=cpu, or device=cpu for this protocol's sizes on the CPU."
+            )
         sizes = (*self.batch_sizes, *self.new_tokens, self.prompt_tokens)
         if not self.batch_sizes or not self.new_tokens or any(type(size) is not int or size < 1 for size in sizes):
             raise ValueError(
@@ -76,11 +81,10 @@ class GenerationProtocol:
             raise ValueError(f"discarded must be from 0 to below runs, not {self.discarded} of {self.runs}.")
         if self.dtype not in _DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, not {self.dtype!r}.")
-        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                f"protocol={self.name} must run on a machine with a CUDA device, and this one has none: "
-                "choose protocol=cpu, or device=cpu for this protocol's sizes on the CPU."
-            )
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return getattr(torch, self.dtype)
 
     def cells(self) -> list[tuple[int, int]]:
         """Returns every (M, L)."""

@@ -4,6 +4,7 @@ Their questions come from the Hugging Face hub. Where the package or the hub is 
 sentence, and `NOT_RUN` stands in the table: no figure is made up.
 """
 
+import importlib
 import importlib.util
 import logging
 from collections.abc import Mapping
@@ -51,13 +52,12 @@ def zero_shot(
     """
     if not is_installed():
         raise ValueError('harness must have lm-evaluation-harness installed: pip install "ldc[harness]", or lm-eval.')
-    from lm_eval import simple_evaluate  # noqa: PLC0415 - optional
-    from lm_eval.models.huggingface import HFLM  # noqa: PLC0415 - optional
-
+    lm_eval = importlib.import_module("lm_eval")  # optional: not there for type checkers
+    models = importlib.import_module("lm_eval.models.huggingface")
     device = str(next(model.parameters()).device)
-    wrapped = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device=device)
+    wrapped = models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device=device)
     try:
-        found: Any = simple_evaluate(
+        found: Any = lm_eval.simple_evaluate(
             wrapped, tasks=list(tasks), num_fewshot=0, limit=limit, log_samples=False, bootstrap_iters=0
         )
     except (OSError, ValueError, RuntimeError) as error:  # what the hub's and the data sets' libraries raise
