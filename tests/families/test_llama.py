@@ -133,6 +133,17 @@ def test_a_pruned_relative_keeps_of_each_list_what_its_blocks_had(kind):
     assert len(model.model.layers) == model.config.num_hidden_layers == 8
 
 
+@pytest.mark.parametrize("kind", RELATIVES)
+def test_a_pruned_relative_computes_what_the_stock_model_of_its_config_does(kind):
+    student = build_language_student(relative(kind), Plan([Keep(BLOCKS, KEPT)]))
+    stock = type(student)(type(student.config).from_dict(stock_config(student))).eval()
+    stock.load_state_dict(student.state_dict(), strict=True)
+    ids = torch.arange(3, 35).reshape(2, 16)  # longer than the windows
+    with torch.no_grad():
+        assert torch.equal(stock(ids).logits, student(ids).logits)
+    assert torch.equal(generate(stock), generate(student))
+
+
 def test_qwens_count_of_blocks_without_a_window_follows():
     student = build_language_student(relative("qwen2"), Plan([Keep(BLOCKS, (0, 2, 4))]))
     assert student.config.max_window_layers == 2

@@ -41,6 +41,32 @@ def convert_gguf(file: Path, subject: str, cache: Path | None = None) -> Path:
     return folder
 
 
+def gguf_config(file: Path, subject: str) -> dict[str, Any]:
+    """Returns what the `config.json` of a GGUF file's plain folder says, read from the file's head.
+
+    Raises:
+        ValueError: the file is not a GGUF file of a model that transformers reads.
+    """
+    from transformers.models.auto.configuration_auto import AutoConfig  # noqa: PLC0415 - costs seconds
+
+    _check_magic(file, subject)
+    try:
+        config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+    except Exception as error:
+        raise _unreadable(file, subject, error) from error
+    return _plain(config)
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return {key: value for key, value in config.to_dict().items() if key not in _DROPPED}
+
+
+def _unreadable(file: Path, subject: str, error: Exception) -> ValueError:
+    # The readers of GGUF raise whatever a damaged file leads them to.
+    reason = str(error).partition("\n")[0].rstrip(".")
+    return ValueError(f"{subject} must be a GGUF file that transformers reads, but {file}: {reason}.")
+
+
 def _check_magic(file: Path, subject: str) -> None:
     with file.open("rb") as content:
         if content.read(4) != b"GGUF":
@@ -57,12 +83,10 @@ def _convert(file: Path, folder: Path, subject: str) -> None:
     try:
         read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
         tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, **source)
-    except Exception as error:  # the readers of GGUF raise whatever a damaged file leads them to
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise ValueError(f"{subject} must be a GGUF file that transformers reads, but {file}: {reason}.") from error
-    values = {key: value for key, value in read.config.to_dict().items() if key not in _DROPPED}
+    except Exception as error:
+        raise _unreadable(file, subject, error) from error
     with torch.device("meta"):
-        model = type(read)(type(read.config)(**values))
+        model = type(read)(type(read.config)(**_plain(read.config)))
     plain: Any = model.to_empty(device="cpu")
     plain.load_state_dict(read.state_dict(), strict=True)
     plain.tie_weights()

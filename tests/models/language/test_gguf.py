@@ -122,7 +122,14 @@ def test_a_gguf_file_in_a_wheel_is_a_teacher(file, tmp_path):
     check_language_teacher(teacher)
     assert not (tmp_path / "cache").exists()
     model = load_language_teacher(teacher).model
+    assert model.config.num_hidden_layers == 2
+
+
+def test_the_shape_of_a_gguf_file_is_told_without_converting_it(file, tmp_path):
+    teacher = LanguageTeacher(str(file))
     meta = meta_language_model(teacher)
+    assert not (tmp_path / "cache").exists()
+    model = load_language_teacher(teacher).model
     assert {n: t.shape for n, t in meta.state_dict().items()} == {n: t.shape for n, t in model.state_dict().items()}
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -141,6 +142,14 @@ def test_other_tensors_than_the_plans_are_refused(wide, change):
     save_file(tensors, wide[1] / "student.safetensors")
     with pytest.raises(ValueError, match=r"exactly the tensors of its config and plan, but .* differs in 1, first"):
         load_language_student(wide[1])
+
+
+def test_a_student_with_adapters_is_not_saved(teacher, tmp_path):
+    student = build_language_student(teacher.model, DEPTH)
+    student.add_adapter(LoraConfig(r=2, target_modules=["q_proj"]))
+    with pytest.raises(ValueError, match=r"^student must be an ordinary model to be saved, .* merged first\.$"):
+        save_language_student(tmp_path / "student", student, DEPTH, None)
+    assert not (tmp_path / "student").exists()
 
 
 def test_saving_over_a_student_of_the_other_kind_leaves_no_weights_of_it(wide, teacher):
