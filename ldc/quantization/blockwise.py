@@ -101,9 +101,7 @@ def _round_others(model: Any, settings: GptqSettings) -> None:
         if name not in weights:
             rounded = parameter.to(settings.saved_dtype)
             if not rounded.isfinite().all():
-                raise ValueError(
-                    f"other_dtype must hold all weights, but {settings.other_dtype} does not hold {name}."
-                )
+                raise ValueError(f"other_dtype must hold all weights, but {settings.other_dtype} does not hold {name}.")
             parameter.copy_(rounded)
 
 

@@ -16,13 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ldc.families.llama import stock_config
+from ldc.models.language.tensors import own_tensors
 from ldc.quantization.blockwise import QuantisedModel
 from ldc.quantization.grid import SCALE_DTYPE, Quantised
 from ldc.quantization.settings import CHANNEL, GptqSettings
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-_BESIDE = ("plan.json",)  # of a pruned student: what was taken from its parent
+_BESIDE = ("plan.json", "generation_config.json")  # as they are: published settings may not pass for writing
 
 
 def check_packable(model: Any) -> None:
@@ -42,7 +43,7 @@ def save_quantised(
     tokenizer: Any = None,
     parent: Path | None = None,
 ) -> Path:
-    """Writes config.json, model.safetensors, the tokenizer and the parent's plan.json; returns the folder.
+    """Writes config.json, model.safetensors, the tokenizer, and what the parent has beside them; returns the folder.
 
     Args:
         folder: made if it does not exist; files of the same names are replaced.
@@ -50,7 +51,7 @@ def save_quantised(
         quantised: what `quantise_model` gave.
         settings: of the quantisation.
         tokenizer: of transformers, or None.
-        parent: folder of the model before, whose plan is kept.
+        parent: folder of the model before, whose plan and settings of generation are kept.
 
     Raises:
         ValueError: the model has no stock config.
@@ -59,7 +60,7 @@ def save_quantised(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     bits = settings.bits
-    others = {name: tensor for name, tensor in _own_tensors(model).items() if _layer(name) not in quantised.layers}
+    others = {name: tensor for name, tensor in own_tensors(model).items() if _layer(name) not in quantised.layers}
     tensors = {name: tensor.to(settings.saved_dtype) for name, tensor in others.items()}
     for name, layer in quantised.layers.items():
         tensors |= {f"{name}.{key}": value for key, value in pack(layer, bits, symmetric=settings.symmetric).items()}
@@ -68,7 +69,7 @@ def save_quantised(
     config |= {"architectures": [type(model).__name__], "dtype": settings.other_dtype}
     config["quantization_config"] = quantisation_config(model, quantised, settings)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    if getattr(model, "generation_config", None) is not None:
+    if parent is None:
         model.generation_config.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
@@ -125,15 +126,6 @@ def quantisation_config(model: Any, quantised: QuantisedModel, settings: GptqSet
         "ignore": [name for name in linear if name not in quantised.layers],
         "kv_cache_scheme": None,
     }
-
-
-def _own_tensors(model: Any) -> dict[str, Tensor]:
-    """Returns the model's tensors without those that are another one's second name, as tied embeddings are."""
-    tensors = model.state_dict()
-    if model.config.tie_word_embeddings:
-        for name in model._tied_weights_keys or ():  # noqa: SLF001 - where transformers says which
-            tensors.pop(name, None)
-    return tensors
 
 
 def _layer(tensor_name: str) -> str:

@@ -20,6 +20,7 @@ from ldc.models.language.folders import (
     load_tokenizer,
     read_language_config,
 )
+from ldc.models.language.tensors import fill, own_tensors
 from ldc.models.latent_diffusion import freeze
 from ldc.models.saving import PLAN_FILE
 from ldc.surgery import Plan, apply
@@ -38,18 +39,10 @@ def save_edited(folder: Path, model: Any, parent_config: Any) -> None:
     content["architectures"] = [type(model).__name__]
     content["dtype"] = str(model.dtype).removeprefix("torch.")
     (folder / CONFIG).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    tensors = {name: tensor.detach().contiguous() for name, tensor in _own_tensors(model).items()}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in own_tensors(model).items()}
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     if model.generation_config is not None:
         model.generation_config.save_pretrained(folder)
-
-
-def _own_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """The state dict with tied tensors once, under their first name."""
-    names = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        names.setdefault(id(tensor), (name, tensor))
-    return dict(names.values())
 
 
 def load_edited(folder: Path, dtype: torch.dtype) -> LanguageModel:
@@ -67,14 +60,7 @@ def load_edited(folder: Path, dtype: torch.dtype) -> LanguageModel:
         tensors = load_file(folder / WEIGHTS_FILE)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS_FILE} must be readable, but reading it failed: {error}.") from error
-    expected = {name: tuple(tensor.shape) for name, tensor in _own_tensors(model).items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if different := sorted(name for name in expected.keys() | found if expected.get(name) != found.get(name)):
-        raise ValueError(
-            f"{_SUBJECT} must have exactly the tensors of its config and plan, but {folder} differs in "
-            f"{len(different)}, first {different[0]!r}."
-        )
-    model.load_state_dict(tensors, strict=False)  # compared above; a tied tensor is there under one name
+    fill(model, tensors, folder, _SUBJECT)
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return LanguageModel(freeze(model), load_tokenizer(folder), folder)

@@ -9,6 +9,8 @@ import torch
 
 from ldc.families.llama import check_causal
 from ldc.models.folders import find_folder
+from ldc.models.language.packed import QUANTISED, is_packed, read_packed
+from ldc.models.language.tensors import fill
 from ldc.models.latent_diffusion import freeze
 
 logger = logging.getLogger(__name__)
@@ -57,8 +59,11 @@ def read_language_config(folder: Path, subject: str) -> dict[str, Any]:
     if "model_type" not in config:
         raise ValueError(f"{subject} must be a transformers model, but {path} names no model_type.")
     check_causal(config)
-    if config.get("quantization_config"):
-        raise ValueError(f"{subject} must have plain weights, but {path} has a quantization_config.")
+    if config.get(QUANTISED) and not is_packed(config):
+        raise ValueError(
+            f"{subject} must have plain weights, or such as ldc.quantize writes, "
+            f"but {path} has a {QUANTISED} of another kind."
+        )
     return config
 
 
@@ -82,7 +87,9 @@ def build_config(config: dict[str, Any], subject: str) -> Any:
     """
     from transformers.models.auto.configuration_auto import AutoConfig  # noqa: PLC0415 - costs seconds
 
-    values = {key: value for key, value in config.items() if key not in {"model_type", "dtype", "torch_dtype"}}
+    values = {
+        key: value for key, value in config.items() if key not in {"model_type", "dtype", "torch_dtype", QUANTISED}
+    }
     try:
         return AutoConfig.for_model(config["model_type"], **values)
     except Exception as error:  # huggingface_hub has an error class of its own for values that a config refuses
@@ -118,6 +125,8 @@ def load_language_folder(folder: Path, subject: str, dtype: torch.dtype) -> Lang
 
     disable_progress_bar()
     config = check_language_folder(folder, subject)
+    if is_packed(config):
+        return _load_packed(folder, subject, dtype, config)
     build_config(config, subject)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -134,6 +143,19 @@ def load_language_folder(folder: Path, subject: str, dtype: torch.dtype) -> Lang
             )
     check_causal(model)
     _say_precision(config, dtype, folder)
+    return LanguageModel(freeze(model), load_tokenizer(folder), folder)
+
+
+def _load_packed(folder: Path, subject: str, dtype: torch.dtype, config: dict[str, Any]) -> LanguageModel:
+    from transformers.generation.configuration_utils import GenerationConfig  # noqa: PLC0415 - costs seconds
+    from transformers.initialization import no_init_weights  # noqa: PLC0415
+
+    with no_init_weights():
+        model = build_model(build_config(config, subject), subject, dtype)
+    model.tie_weights()
+    fill(model, read_packed(folder, config, dtype), folder, subject)
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
     return LanguageModel(freeze(model), load_tokenizer(folder), folder)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -31,10 +32,17 @@ def num_bits(config: Mapping[str, Any]) -> int:
 
 
 def read_packed(folder: Path, config: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Returns the tensors by their names in the plain model, weights computed in float32 and then of `dtype`."""
+    """Returns the tensors by their names in the plain model, weights computed in float32 and then of `dtype`.
+
+    Raises:
+        ValueError: a file cannot be read.
+    """
     stored: dict[str, Tensor] = {}
     for path in sorted(folder.glob("model*.safetensors")):
-        stored |= load_file(path)
+        try:
+            stored |= load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} must be readable, but reading it failed: {error}.") from error
     plain = {}
     for name, tensor in stored.items():
         if name.endswith(_PACKED):
