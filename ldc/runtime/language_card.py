@@ -9,6 +9,7 @@ from ldc.runtime.card import FILE
 
 KIND = "language_student"
 _STOCK, _OF_A_PLAN = "model.safetensors", "student.safetensors"
+_PERPLEXITY = "ppl "
 _TEMPLATE = """---
 library_name: transformers
 pipeline_tag: text-generation
@@ -115,13 +116,13 @@ def _facts(artifact: Artifact, lineage: Sequence[Artifact], others: Iterable[Art
 
 
 def _perplexities(artifact: Artifact, others: Iterable[Artifact]) -> dict[str, str]:
-    """Returns what evaluations of the same run have found of this stage, as {"perplexity (text)": value}."""
+    """Returns what evaluations of the same run have found of this stage, as {"perplexity, TEXT": value}."""
     found = {}
     for other in others:
         settings = other.config.get("settings") or {}
         for row in other.metrics.get("table") or []:
             setting = settings.get(row.get("model")) if isinstance(settings, Mapping) else None
             if isinstance(setting, Mapping) and setting.get("model") == artifact.folder.name:
-                figures = {key: value for key, value in row.items() if "perplexity" in key and isinstance(value, float)}
-                found |= {name.replace("_", " "): f"{value:.2f}" for name, value in figures.items()}
+                figures = {key: value for key, value in row.items() if key.startswith(_PERPLEXITY)}
+                found |= {key.replace(_PERPLEXITY, "perplexity, ", 1): f"{value:.2f}" for key, value in figures.items()}
     return found

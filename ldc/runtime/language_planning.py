@@ -12,6 +12,7 @@ from ldc.models.language import (
     check_language_teacher,
     initialised_from_teacher,
     load_language_teacher,
+    load_language_tokenizer,
     meta_language_model,
     save_language_student,
 )
@@ -19,7 +20,7 @@ from ldc.profiling import params, tensors
 from ldc.pruning.depth import BlockScores, DepthPruning
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
 from ldc.runtime.checks import check_device
-from ldc.runtime.language_pruning import Pruned, build_pruner, needs_calibration, prune, rehearse
+from ldc.runtime.language_pruning import Pruned, build_pruner, fingerprint_of, needs_calibration, prune, rehearse
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.teachers import language_spec
 
@@ -43,13 +44,13 @@ def prune_language_model(cfg: DictConfig) -> dict[str, Any]:
     if needs_calibration(pruner, cfg.scores):
         check_calibration_set(cfg.data, cfg.calibration)
     pruner.check(meta_language_model(spec))  # a budget that the model does not allow is refused here
-    teacher = load_language_teacher(spec, cache_folder(cfg.paths.cache))
-    calibration = None
-    if needs_calibration(pruner, cfg.scores):
-        calibration = calibration_set(cfg.data, teacher.tokenizer, cfg.calibration, cfg.paths.cache)
+    cache, calibration = cache_folder(cfg.paths.cache), None
+    if needs_calibration(pruner, cfg.scores):  # texts that do not do are refused before the weights are read
+        tokenizer = load_language_tokenizer(spec, cache)
+        calibration = calibration_set(cfg.data, tokenizer, cfg.calibration, cfg.paths.cache)
+    teacher = load_language_teacher(spec, cache)
     pruned = prune(pruner, teacher.model.to(cfg.device), calibration, scores)
-    drawn_on = calibration or scores
-    facts = {**pruned.facts, "calibration": None if drawn_on is None else _fingerprint(drawn_on)}
+    facts = {**pruned.facts, "calibration": fingerprint_of(calibration or scores)}
     folder = Path(cfg.out or Path(cfg.paths.outputs) / "prune" / _name(spec, pruned))
     config = teacher.model.config
     save_language_student(folder, pruned.student, pruned.plan, teacher.tokenizer, config, {FACTS: facts})
@@ -85,16 +86,10 @@ def _count(pruner: Any, model: Any) -> dict[str, Any]:
 
 
 def _summary(pruned: Pruned) -> dict[str, Any]:
-    return {
-        "tensors": tensors(pruned.student),
-        "stock": stock_config(pruned.student) is not None,
-        "plan": pruned.plan.to_json(),
-        "blocks": pruned.rows,
-    }
-
-
-def _fingerprint(drawn_on: Any) -> str | None:
-    return (drawn_on.calibration if isinstance(drawn_on, BlockScores) else drawn_on.fingerprint) or None
+    stock = stock_config(pruned.student) is not None
+    # The channels of a width plan are many thousands: those stand in its file alone.
+    plan = pruned.plan.to_json() if stock else pruned.plan.fingerprint
+    return {"tensors": tensors(pruned.student), "stock": stock, "plan": plan, "blocks": pruned.rows}
 
 
 def _name(spec: Any, pruned: Pruned) -> str:

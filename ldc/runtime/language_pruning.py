@@ -66,8 +66,8 @@ def needs_calibration(pruner: Any, scores: Any) -> bool:
 def rehearse(pruner: Any, model: Any) -> Pruned | None:
     """Returns a student of a model on the meta device that is as large as the pruner's will be.
 
-    Which blocks, heads and neurons go, the weights decide: here it is the first ones. None for a pruner of whose student
-    no more than the number of parameters is known.
+    Which blocks, heads and neurons go, the weights decide: here it is the first ones. None for a pruner of whose
+    student no more than the number of parameters is known.
 
     Raises:
         ValueError: the budget cannot be met.
@@ -96,6 +96,13 @@ def prune(pruner: Any, model: Any, calibration: Calibration | None = None, score
     pruned = _made(model, pruner.plan(model, calibration, **given))
     log.info("%s", block_table(pruned.rows))
     return pruned
+
+
+def fingerprint_of(drawn_on: Calibration | BlockScores | None) -> str | None:
+    """Returns the calibration tokens' fingerprint, of which magnitudes have none."""
+    if drawn_on is None:
+        return None
+    return (drawn_on.calibration if isinstance(drawn_on, BlockScores) else drawn_on.fingerprint) or None
 
 
 def _made(model: Any, found: Plan | WidthResult) -> Pruned:

@@ -12,6 +12,7 @@ from ldc.models.language import (
     build_language_student,
     check_language_teacher,
     load_language_teacher,
+    load_language_tokenizer,
     meta_language_model,
     save_language_student,
 )
@@ -19,7 +20,7 @@ from ldc.pruning.depth import BlockScores
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.devices import device_of
-from ldc.runtime.language_pruning import build_pruner, needs_calibration, prune
+from ldc.runtime.language_pruning import build_pruner, fingerprint_of, needs_calibration, prune
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.requirements import check_kind
 from ldc.runtime.teachers import language_spec, teacher_identity
@@ -59,22 +60,31 @@ class PruneLanguage:
         check_language_teacher(spec)
         pruner = build_pruner(self.pruner, self.scores)
         if self.scores is not None:
-            check_kind(cfg, "scores", self.scores, "block_scores")
+            self._check_scores(cfg, pruner.criterion.name)
         if needs_calibration(pruner, self.scores):
             check_calibration_set(self.data, self.calibration)
         pruner.check(meta_language_model(spec))  # a budget that the model does not allow is refused here
 
+    def _check_scores(self, cfg: DictConfig, criterion: str) -> None:
+        check_kind(cfg, "scores", str(self.scores), "block_scores")
+        made = cfg.stages[self.scores].criteria
+        if criterion not in made:
+            raise ValueError(
+                f"scores must name a stage that scores by {criterion}, not {self.scores!r}, which scores by "
+                f"{', '.join(made)}."
+            )
+
     def run(self, context: Context) -> Result:
         spec, pruner = language_spec(self.teacher), build_pruner(self.pruner, self.scores)
-        cache = self.loader["cache"]
+        cache, calibration = self.loader["cache"], None
+        if needs_calibration(pruner, self.scores):  # texts that do not do are refused before the weights are read
+            tokenizer = load_language_tokenizer(spec, cache_folder(cache))
+            calibration = calibration_set(self.data, tokenizer, self.calibration, cache)
         teacher = load_language_teacher(spec, cache_folder(cache))
-        calibration = None
-        if needs_calibration(pruner, self.scores):
-            calibration = calibration_set(self.data, teacher.tokenizer, self.calibration, cache)
-        start = time.monotonic()
-        pruned = prune(pruner, teacher.model.to(device_of(self.loader["device"])), calibration, self._scores(context))
+        scores, start = self._scores(context, pruner), time.monotonic()
+        pruned = prune(pruner, teacher.model.to(device_of(self.loader["device"])), calibration, scores)
         facts = {**pruned.facts, "planning_seconds": round(time.monotonic() - start, 1)}
-        facts["calibration"] = self._fingerprint(context) if calibration is None else calibration.fingerprint
+        facts["calibration"] = fingerprint_of(calibration or scores)
         student = pruned.student
         if self.initialise == RANDOM:
             parent = load_language_teacher(replace(spec, weights="random", seed=self.seed)).model
@@ -88,11 +98,7 @@ class PruneLanguage:
             outputs={"student": str(context.folder)},
         )
 
-    def _scores(self, context: Context) -> BlockScores | None:
+    def _scores(self, context: Context, pruner: Any) -> BlockScores | None:
         if self.scores is None:
             return None
-        return BlockScores.load(context.inputs[self.scores].folder, build_pruner(self.pruner).criterion.name)
-
-    def _fingerprint(self, context: Context) -> str | None:
-        scores = self._scores(context)
-        return scores.calibration or None if scores is not None else None
+        return BlockScores.load(context.inputs[self.scores].folder, pruner.criterion.name)
