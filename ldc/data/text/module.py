@@ -43,7 +43,7 @@ class TokenDataModule(StreamDataModule):
 
         Args:
             batch_size: windows in a batch, by default the training's.
-            limit: windows in all.
+            limit: windows in all, at equal distances over the text.
             part: of this part of the text alone, such as kjv.
 
         Raises:

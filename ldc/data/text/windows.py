@@ -49,8 +49,9 @@ class TokenWindows(Dataset[tuple[int, int]]):
         return TokenBatch(ids, ids.clone(), torch.ones_like(ids), positions, keys)
 
     def in_order(self, batch_size: int, limit: int | None = None) -> Iterator[TokenBatch]:
-        """Yields the windows one after the other, the first `limit` of them; the last batch may be smaller."""
-        numbers = list(range(self.size if limit is None else min(limit, self.size)))
+        """Yields the windows in order, `limit` of them at equal distances; the last batch may be smaller."""
+        count = self.size if limit is None else min(limit, self.size)
+        numbers = [place * self.size // count for place in range(count)]
         for start in range(0, len(numbers), batch_size):
             yield self.collate([(number, number) for number in numbers[start : start + batch_size]])
 
