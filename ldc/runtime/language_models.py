@@ -1,7 +1,7 @@
 """From the word after `student=` to a language model: whether it is one, and its weights when they are asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,6 @@ def _teacher(name: str, spec: Any) -> FoundLanguageModel:
     check_language_teacher(spec)
 
     def read(dtype: torch.dtype) -> "LanguageModel":
-        found = load_language_teacher(spec)
-        return found._replace(model=found.model.to(dtype))
+        return load_language_teacher(replace(spec, dtype=str(dtype).removeprefix("torch.")))
 
     return FoundLanguageModel(name, None, read)

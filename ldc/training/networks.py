@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ldc.families.taps import Tapped
+from ldc.models.precision import cast
 
 
 def frozen_copy(module: nn.Module) -> nn.Module:
@@ -32,7 +33,7 @@ def freeze(teacher: Any, dtype: str | torch.dtype | None = None) -> Any:
         ValueError: there is no such floating dtype.
     """
     if dtype is not None and getattr(teacher, "dtype", None) != floating_dtype(dtype):
-        teacher.to(floating_dtype(dtype))
+        cast(teacher, floating_dtype(dtype))
     return teacher.eval().requires_grad_(False)
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -137,10 +137,11 @@ class EvaluateLanguage:
     def _load(self, context: Context, label: str, dtype: torch.dtype, device: torch.device) -> LanguageModel:
         name = self.settings[label]["model"]
         if name == TEACHER:
-            found = load_language_teacher(language_spec(self.teacher))
+            found = load_language_teacher(replace(language_spec(self.teacher), dtype=str(dtype).removeprefix("torch.")))
         else:
             found = load_language_student(context.inputs[name].folder, dtype)
-        return found._replace(model=found.model.to(device, dtype).eval())
+        # In that precision already: `to` with a dtype would round the rotary frequencies, too.
+        return found._replace(model=found.model.to(device).eval())
 
     def _kept(self, context: Context, name: str, labels: Sequence[str]) -> "_Kept":
         return _Kept(context.folder / "measured", name, [self._version(context, label) for label in labels])
