@@ -2,6 +2,7 @@
 
 import io
 import json
+import string
 import tarfile
 
 import numpy as np
@@ -11,6 +12,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
@@ -131,6 +134,37 @@ def laion(tmp_path_factory, write_laion):
     write_laion(folder / "00000.tar", keys[:10], changes=changes, corrupt={keys[5]})
     write_laion(folder / "00001.tar", keys[10:], changes=changes)
     return folder
+
+
+@pytest.fixture
+def letters():
+    """A tokenizer of single letters, with BOS and EOS."""
+    vocabulary = {token: place for place, token in enumerate(["<unk>", "<s>", "</s>", *string.printable])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+
+
+@pytest.fixture
+def llama_folder(tiny_llama, letters, tmp_path):
+    """A transformers folder: the tiny Llama of 10 blocks with the tokenizer of letters."""
+    folder = tmp_path / "tiny-llama"
+    tiny_llama().save_pretrained(folder)
+    letters.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    """Sixty paragraphs of some hundred letters, each a record of a JSON lines file."""
+    sentence = "Sentence {0} says that {0} and {0} are {1}, which is not {2}. "
+    paragraphs = ["".join(sentence.format(n, 2 * n, n + k) for k in range(4)) for n in range(60)]
+    path = tmp_path / "text.jsonl"
+    path.write_text("\n".join(json.dumps({"text": paragraph}) for paragraph in paragraphs))
+    return path
 
 
 @pytest.fixture
