@@ -70,7 +70,7 @@ class TextFiles:
         room = 0
         for name, path in files:
             size = path.stat().st_size
-            if size > room:
+            if not groups or size > room:
                 groups.append([])
                 room = UNIT_MB << 20
             groups[-1].append((name, path))
