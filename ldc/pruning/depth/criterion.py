@@ -24,7 +24,7 @@ class Criterion(Protocol):
     name: ClassVar[str]
     needs_data: ClassVar[bool]
 
-    def work(self, places: Sequence[int], num_blocks: int, ids: Tensor | None) -> int:
+    def work(self, model: Any, ids: Tensor | None, places: Sequence[int]) -> int:
         """Returns how many units `score` tells of, for a progress bar."""
         ...
 

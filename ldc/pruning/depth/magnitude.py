@@ -37,7 +37,7 @@ class Magnitude:
             raise ValueError(f"norm_power must be 1 or 2, not {self.norm_power!r}.")
         check_reductions(weight_reduction=self.weight_reduction, block_reduction=self.block_reduction)
 
-    def work(self, places: Sequence[int], num_blocks: int, ids: Tensor | None) -> int:  # noqa: ARG002
+    def work(self, model: Any, ids: Tensor | None, places: Sequence[int]) -> int:  # noqa: ARG002
         return len(places)
 
     def score(

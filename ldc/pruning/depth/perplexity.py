@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ldc.families.llama import blocks
+from ldc.families.llama import block_params, blocks
 from ldc.pruning.depth.criterion import Scored, Tick, check_batch_size
 from ldc.pruning.depth.walk import Walk, evaluating, next_token_loss, without
 
@@ -40,10 +40,10 @@ class Perplexity:
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
 
-    def work(self, places: Sequence[int], num_blocks: int, ids: Tensor | None) -> int:
+    def work(self, model: Any, ids: Tensor | None, places: Sequence[int]) -> int:
         assert ids is not None  # noqa: S101 - needs_data
-        runs = sum(num_blocks - place if self.reuse_prefix else num_blocks for place in places)
-        return runs * len(ids.split(self.batch_size))
+        units = sum(_units(model, place if self.reuse_prefix else 0) for place in places)
+        return units * len(ids.split(self.batch_size))
 
     @torch.no_grad()
     def score(
@@ -74,7 +74,7 @@ def _with_prefixes(
             for later in left[at + 1 :]:
                 ahead = walk.step(later, ahead)
             losses[place] = _summed(walk.logits(ahead), ids)
-            tick(len(blocks(model)) - place)
+            tick(_units(model, place))
         state = walk.step(place, state)
     return losses, _summed(walk.logits(state), ids)
 
@@ -91,9 +91,15 @@ def _in_place(
     losses = {}
     for place in places:
         losses[place] = passed({*removed, place})
-        tick(len(blocks(model)))
+        tick(_units(model, 0))
     return losses, passed(set(removed))
 
 
 def _summed(logits: Tensor, ids: Tensor) -> float:
     return next_token_loss(logits, ids, "sum").item()
+
+
+def _units(model: Any, place: int) -> int:
+    """Returns the work of the blocks from `place` on and of the head, a block's being 1."""
+    sizes = block_params(model)
+    return len(sizes) - place + round(model.lm_head.weight.numel() * len(sizes) / sum(sizes))

@@ -61,7 +61,7 @@ def score_places(
     progress: bool = False,
 ) -> Scored:
     """Returns the scores of some blocks of a model from which others are taken for gone."""
-    total = criterion.work(places, len(blocks(model)), ids)
+    total = criterion.work(model, ids, places)
     with tqdm(total=total, desc=criterion.name, disable=not progress, mininterval=1.0, unit="part") as bar:
         return criterion.score(model, ids, places, removed, bar.update)
 

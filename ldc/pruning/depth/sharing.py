@@ -27,7 +27,7 @@ def gather(own: Scored, fingerprint: str) -> Scored:
         ValueError: the ranks scored on different tokens.
     """
     found: list[Any] = [None] * distributed.get_world_size()
-    group = distributed.new_group(backend="gloo")  # the default one may be of GPUs alone
+    group: Any = distributed.new_group(backend="gloo")  # the default one may be of GPUs alone
     distributed.all_gather_object(found, (own.scores, fingerprint), group)
     distributed.destroy_process_group(group)
     fingerprints = {theirs for _, theirs in found}

@@ -57,9 +57,9 @@ class Taylor:
             check_batch_size(self.blocks_at_a_time, "blocks_at_a_time")
         check_reductions(weight_reduction=self.weight_reduction, block_reduction=self.block_reduction)
 
-    def work(self, places: Sequence[int], num_blocks: int, ids: Tensor | None) -> int:  # noqa: ARG002
+    def work(self, model: Any, ids: Tensor | None, places: Sequence[int]) -> int:  # noqa: ARG002
         assert ids is not None  # noqa: S101 - needs_data
-        return len(self._groups(places)) * len(ids.split(self.batch_size))
+        return len(places) * len(ids.split(self.batch_size))
 
     def score(
         self, model: Any, ids: Tensor | None, places: Sequence[int], removed: Collection[int], tick: Tick
@@ -70,7 +70,7 @@ class Taylor:
             weights = {place: self._weights(model, place) for place in group}
             flat = [weight for found in weights.values() for weight in found]
             with evaluating(model), without(model, removed), torch.enable_grad():
-                values = iter(self._products(model, ids, flat, tick))
+                values = iter(self._products(model, ids, flat, tick, len(group)))
             for place, found in weights.items():
                 scores[place] = reduce_block([next(values) for _ in found], self.block_reduction)
         return Scored(scores)
@@ -82,14 +82,18 @@ class Taylor:
     def _weights(self, model: Any, place: int) -> list[nn.Parameter]:
         return [weight for _, weight in scored_weights(blocks(model)[place], linear_only=self.linear_only)]
 
-    def _products(self, model: Any, ids: Tensor, weights: Sequence[nn.Parameter], tick: Tick) -> list[float]:
-        """Returns the reduced |W * sum of gradients| of each weight, in order."""
+    def _products(
+        self, model: Any, ids: Tensor, weights: Sequence[nn.Parameter], tick: Tick, num_blocks: int
+    ) -> list[float]:
+        """Returns the reduced |W * sum of gradients| of each weight of `num_blocks`, in order."""
         values: dict[int, float] = {}
 
         def reduce(weight: Tensor) -> None:
             assert weight.grad is not None  # noqa: S101 - it has just been accumulated
             values[id(weight)] = reduce_weight((weight.detach() * weight.grad).abs_(), self.weight_reduction)
             weight.grad = None
+            done, before = (count * num_blocks // len(weights) for count in (len(values), len(values) - 1))
+            tick(done - before)
 
         batches = ids.split(self.batch_size)
         with _differentiable(model, weights):
@@ -99,7 +103,7 @@ class Taylor:
                 next_token_loss(model(input_ids=batch, use_cache=False).logits, batch).backward()
                 for hook in hooks:
                     hook.remove()
-                tick(1)
+                tick(0 if last else num_blocks)
         return [values[id(weight)] for weight in weights]
 
 

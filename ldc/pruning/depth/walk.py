@@ -97,8 +97,11 @@ def next_token_loss(logits: Tensor, ids: Tensor, reduction: str = "mean") -> Ten
         ids: (B, L).
         reduction: mean or sum over B (L - 1) tokens.
     """
-    predicted = logits[:, :-1].flatten(0, 1).float()
-    return nn.functional.cross_entropy(predicted, ids[:, 1:].flatten(), reduction=reduction)
+    # Sequence by sequence: logits and their logarithms are by far the largest tensors, and need not be copied whole.
+    pairs = zip(logits[:, :-1], ids[:, 1:], strict=True)
+    sums = [nn.functional.cross_entropy(predicted.float(), target, reduction="sum") for predicted, target in pairs]
+    total = torch.stack(sums).sum()
+    return total if reduction == "sum" else total / ids[:, 1:].numel()
 
 
 @contextmanager

@@ -228,3 +228,19 @@ def test_a_product_that_no_number_holds_is_refused(tiny_llama):
         model.get_submodule("model.layers.2.mlp.down_proj").weight.mul_(1e6)
     with pytest.raises(ValueError, match="magnitude score of block 2 must be finite, not inf"):
         score_blocks(model, None, "magnitude", weight_reduction="prod")
+
+
+@pytest.mark.parametrize(
+    ("criterion", "settings"),
+    [
+        ("magnitude", {}),
+        ("taylor", {"batch_size": 4, "blocks_at_a_time": 3}),
+        ("perplexity", {"batch_size": 4}),
+        ("perplexity", {"batch_size": 4, "reuse_prefix": False}),
+    ],
+)
+def test_the_work_that_is_told_of_is_all_of_it(tiny_llama, published, criterion, settings):
+    chosen, model, told = build_criterion(criterion, settings), tiny_llama(), []
+    chosen.score(model, published.ids, range(10), (), told.append)
+    assert sum(told) == chosen.work(model, published.ids, range(10))
+    assert len(told) > 3
