@@ -98,7 +98,7 @@ def _facts(artifact: Artifact, lineage: Sequence[Artifact], others: Iterable[Art
         return next((one.metrics[name] for one in lineage if one.metrics.get(name) is not None), None)
 
     params, parent, blocks = first("params"), first("parent_params"), first("removed_blocks")
-    tokens = artifact.metrics.get("tokens_seen")
+    tokens, held_out = (artifact.metrics.get(name) for name in ("tokens", "held_out/perplexity"))
     facts = {
         "artifact": f"`{artifact.id}`",
         "made from": ", ".join(f"`{one}`" for one in artifact.parents) or None,
@@ -109,6 +109,7 @@ def _facts(artifact: Artifact, lineage: Sequence[Artifact], others: Iterable[Art
         "weights": artifact.weights,
         "samples seen": f"{artifact.samples_seen:,}",
         "tokens seen": tokens and f"{tokens:,}",
+        "perplexity of held-out text": held_out and f"{held_out:.2f}",
         **_perplexities(artifact, others),
         "versions": ", ".join(f"{name} {version}" for name, version in artifact.versions.items()),
     }
