@@ -12,16 +12,8 @@ from typing import Any
 import torch
 
 from ldc.families.llama import settle
-from ldc.models.language.folders import (
-    CONFIG,
-    LanguageModel,
-    build_config,
-    build_model,
-    load_tokenizer,
-    read_language_config,
-)
+from ldc.models.language.folders import CONFIG, LanguageModel, build_empty, finish, read_language_config
 from ldc.models.language.tensors import fill, own_tensors
-from ldc.models.latent_diffusion import freeze
 from ldc.models.saving import PLAN_FILE
 from ldc.surgery import Plan, apply
 
@@ -53,29 +45,12 @@ def load_edited(folder: Path, dtype: torch.dtype) -> LanguageModel:
     """
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
-    from transformers.generation.configuration_utils import GenerationConfig  # noqa: PLC0415 - costs seconds
 
-    model = build_edited(folder, dtype)
+    model = build_empty(read_language_config(folder, _SUBJECT), _SUBJECT, dtype)
+    apply(model, Plan.load(folder / PLAN_FILE), settle)
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS_FILE} must be readable, but reading it failed: {error}.") from error
     fill(model, tensors, folder, _SUBJECT)
-    if (folder / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(folder)
-    return LanguageModel(freeze(model), load_tokenizer(folder), folder)
-
-
-def build_edited(folder: Path, dtype: torch.dtype) -> Any:
-    """Returns the model that a folder's config and plan describe, its weights not yet set.
-
-    Built on the CPU: buffers that no file holds, such as rotary frequencies, are computed; pages of parameters that the
-    plan takes out are never touched.
-    """
-    from transformers.initialization import no_init_weights  # noqa: PLC0415 - costs seconds
-
-    config = build_config(read_language_config(folder, _SUBJECT), _SUBJECT)
-    with no_init_weights():
-        model = build_model(config, _SUBJECT, dtype)
-    model.tie_weights()
-    return apply(model, Plan.load(folder / PLAN_FILE), settle)
+    return finish(model, folder)

@@ -147,13 +147,31 @@ def load_language_folder(folder: Path, subject: str, dtype: torch.dtype) -> Lang
 
 
 def _load_packed(folder: Path, subject: str, dtype: torch.dtype, config: dict[str, Any]) -> LanguageModel:
-    from transformers.generation.configuration_utils import GenerationConfig  # noqa: PLC0415 - costs seconds
-    from transformers.initialization import no_init_weights  # noqa: PLC0415
+    model = build_empty(config, subject, dtype)
+    fill(model, read_packed(folder, config, dtype), folder, subject)
+    return finish(model, folder)
+
+
+def build_empty(config: dict[str, Any], subject: str, dtype: torch.dtype) -> Any:
+    """Returns the model of a `config.json`'s content on the CPU, its weights not yet set and not yet in memory.
+
+    Not on the meta device: buffers that no file holds, such as rotary frequencies, are computed.
+
+    Raises:
+        ValueError: it is no language model of the family.
+    """
+    from transformers.initialization import no_init_weights  # noqa: PLC0415 - costs seconds
 
     with no_init_weights():
         model = build_model(build_config(config, subject), subject, dtype)
-    model.tie_weights()
-    fill(model, read_packed(folder, config, dtype), folder, subject)
+    model.tie_weights()  # what would have done so was left out with the initialisation
+    return model
+
+
+def finish(model: Any, folder: Path) -> LanguageModel:
+    """Gives a model whose weights are set what else its folder holds: settings of generation and the tokenizer."""
+    from transformers.generation.configuration_utils import GenerationConfig  # noqa: PLC0415 - costs seconds
+
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return LanguageModel(freeze(model), load_tokenizer(folder), folder)
@@ -171,12 +189,19 @@ def _say_precision(config: dict[str, Any], dtype: torch.dtype, folder: Path) -> 
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Returns the tokenizer of a folder, or None where it has none."""
+    """Returns the tokenizer of a folder, or None where it has none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         return None
     from transformers.models.auto.tokenization_auto import AutoTokenizer  # noqa: PLC0415 - costs seconds
 
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers raises Exception itself
+        raise ValueError(f"tokenizer in {folder} must be readable, but: {_first_line(error)}.") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -94,6 +94,13 @@ def test_damaged_weights_are_one_sentence(save_llama):
         load_language_teacher(LanguageTeacher(str(folder)))
 
 
+def test_a_damaged_tokenizer_is_one_sentence(save_llama):
+    folder = save_llama()
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(ValueError, match=rf"^tokenizer in {folder} must be readable, but: .*[^.]\.$"):
+        load_language_teacher(LanguageTeacher(str(folder)))
+
+
 def test_old_weights_of_pickles_are_loaded(save_llama, tiny_llama):
     folder = save_llama()
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
