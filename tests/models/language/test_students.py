@@ -104,6 +104,25 @@ def test_a_student_without_channels_comes_back_bit_equal(wide):
     assert "lm_head.weight" not in load_file(folder / "student.safetensors")
 
 
+def test_a_student_whose_blocks_differ_in_heads_generates_alike_with_and_without_the_cache(teacher, tmp_path):
+    second = tuple(range(16, 32)), tuple(range(32, 64))  # the second of two groups: a key-value head, its query heads
+    path = "model.layers.2.self_attn"
+    plan = Plan(
+        [
+            *WIDTH.edits,
+            *(Slice(f"{path}.{name}_proj", second[0], None) for name in "kv"),
+            Slice(f"{path}.q_proj", second[1], None),
+            Slice(f"{path}.o_proj", None, second[1]),
+        ]
+    )
+    student = build_language_student(teacher.model, plan)
+    model = load_language_student(save_language_student(tmp_path / "student", student, plan, None)).model
+    texts = [model.generate(IDS, max_new_tokens=12, do_sample=False, use_cache=cache) for cache in (True, False)]
+    assert texts[0].shape == (2, 24)
+    assert torch.equal(*texts)
+    assert torch.equal(logits(model), logits(student))
+
+
 def test_a_student_without_channels_is_refused_by_stock_transformers(wide):
     with pytest.raises(OSError, match=r"no file named model\.safetensors"):
         AutoModelForCausalLM.from_pretrained(wide[1])
