@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
 from ldc.evaluation.language import (
     Question,
@@ -24,6 +23,7 @@ from ldc.models.language import LanguageModel, continue_texts
 from ldc.profiling import GenerationProtocol, machine, params
 from ldc.runtime.checks import check_whole
 from ldc.runtime.paths import cache_folder, locate
+from ldc.runtime.texts import text_source
 
 log = logging.getLogger(__name__)
 DTYPES = ("float32", "bfloat16", "float16")
@@ -102,17 +102,6 @@ class LanguageQuality:
     def _perplexity(self, model: LanguageModel, documents: Sequence[str], bos: str, title: str) -> Any:
         sizes = {"window": self.window, "most": self.windows, "batch_size": self.batch_size}
         return measure(model.model, model.tokenizer, documents, bos=bos, **sizes, title=title)
-
-
-def text_source(config: Any) -> Any:
-    """Returns the source of text of a `data` group's config.
-
-    Raises:
-        ValueError: it is a source of images.
-    """
-    if not is_text(config):
-        raise ValueError("data must be text for a language model: data=texts, kjv, pydoc or text_files.")
-    return instantiate(config["source"])
 
 
 def is_text(config: Any) -> bool:

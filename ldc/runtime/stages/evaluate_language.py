@@ -30,10 +30,10 @@ from ldc.runtime.language_evaluation import (
     held_out,
     size_of,
     speed_stamp,
-    text_source,
 )
 from ldc.runtime.language_report import compare_with_parent, write_report
 from ldc.runtime.teachers import language_spec, teacher_identity
+from ldc.runtime.texts import text_source
 
 log = logging.getLogger(__name__)
 TEACHER = "teacher"

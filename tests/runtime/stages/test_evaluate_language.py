@@ -165,5 +165,5 @@ def test_timed_settings_that_are_none_are_refused(stage):
 
 
 def test_data_of_images_is_refused(stage):
-    with pytest.raises(ValueError, match="data must be text for a language model"):
+    with pytest.raises(ValueError, match="data must be text for this"):
         replace(stage(), data=OmegaConf.load(CONF / "data" / "emoji64_mini.yaml")).check(OmegaConf.create())
