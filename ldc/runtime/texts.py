@@ -1,8 +1,10 @@
-"""From a `data` group's config to texts: for calibration, for perplexity."""
+"""From a `data` group's config to texts: for calibration, for perplexity, for training on instructions."""
 
 from typing import Any
 
 from ldc.data.text import reading
+from ldc.data.text.instructions import Instructions
+from ldc.data.text.module import InstructionDataModule
 from ldc.data.text.sources import TextSource
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.sources import data_source
@@ -45,3 +47,29 @@ def held_out_texts(config: Any, part: str | None = None, cache: str | None = Non
 def held_out_parts(config: Any, cache: str | None = None) -> dict[str, list[str]]:
     """Returns {part: held-out texts}, such as pydoc and kjv of `data=texts`."""
     return reading.held_out_texts(text_source(config), cache_folder(cache))
+
+
+def instruction_source(config: Any) -> Instructions:
+    """Returns the configured source of instructions.
+
+    Raises:
+        ValueError: the data are something else.
+    """
+    source: Any = data_source(config)
+    if not hasattr(source, "records"):
+        raise ValueError(f"data must be instructions for this, such as data=instructions, not {source.name}.")
+    return source
+
+
+def instruction_module(
+    config: Any, tokenizer: Any, batch_size: int, seed: int, **reading: Any
+) -> InstructionDataModule:
+    """Returns the data module of a `data` group of instructions.
+
+    Args:
+        config: the group; it says which instructions are held out.
+        tokenizer: the student's.
+        reading: cutoff (tokens), num_workers.
+    """
+    held_out = {"num_held_out": config.num_held_out, "split_seed": config.split_seed}
+    return InstructionDataModule(instruction_source(config), tokenizer, batch_size, seed, **held_out, **reading)

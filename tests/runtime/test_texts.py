@@ -1,10 +1,12 @@
 """From data configs to texts: the shipped groups, and data that are not text."""
 
+import json
+
 import pytest
 from hydra import compose, initialize_config_dir
 
 from ldc.runtime.paths import CONF
-from ldc.runtime.texts import calibration_texts, held_out_parts, held_out_texts, text_source
+from ldc.runtime.texts import calibration_texts, held_out_parts, held_out_texts, instruction_source, text_source
 
 
 def data(*overrides):
@@ -46,3 +48,17 @@ def test_a_share_is_handed_on_to_the_parts():
 def test_images_are_no_text():
     with pytest.raises(ValueError, match=r"data must be text for this, such as .*, not emoji64\."):
         text_source(data("data=emoji64"))
+
+
+def test_instructions_are_the_shipped_words_or_ones_own_file(tmp_path):
+    shipped = instruction_source(data("data=instructions"))
+    assert shipped.name == "glosses"
+    assert shipped.records()[0].instruction.startswith("What does the ")
+    (tmp_path / "a.json").write_text(json.dumps([{"instruction": "Add.", "input": "1 and 1", "output": "2"}]))
+    own = instruction_source(data("data=instructions", f"data.path={tmp_path}/a.json"))
+    assert own.records() == [("Add.", "1 and 1", "2")]
+
+
+def test_texts_are_no_instructions():
+    with pytest.raises(ValueError, match=r"data must be instructions for this, such as data=instructions, not kjv\."):
+        instruction_source(data("data=kjv"))
