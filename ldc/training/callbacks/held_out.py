@@ -59,6 +59,11 @@ class HeldOut(Callback):
         self._in_step: Any = 0  # tokens of this rank's micro-batches of the present step
         self._step, self._started = 0, 0.0
 
+    @property
+    def path(self) -> Path:
+        """The file of the rows."""
+        return self.folder / FILE
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._step = trainer.global_step
         if not self.rows:
@@ -88,7 +93,7 @@ class HeldOut(Callback):
         if trainer.is_global_zero:
             from ldc.evaluation.language.retraining_curves import save_retraining_curves  # noqa: PLC0415 - draws once
 
-            save_retraining_curves({"held-out texts": self.folder / FILE}, self.folder / "samples" / "held_out.png")
+            save_retraining_curves({"held-out texts": self.path}, self.folder / "samples" / "held_out.png")
 
     def measure(self, trainer: Any, pl_module: Any) -> None:
         """Adds the present step's row, and offers the weights; all ranks must call it."""
@@ -132,7 +137,7 @@ class HeldOut(Callback):
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(self.rows)
-        temporary.replace(self.folder / FILE)
+        temporary.replace(self.path)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "tokens": int(self.tokens), "seconds": self.seconds}
