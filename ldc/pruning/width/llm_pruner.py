@@ -36,6 +36,8 @@ class LlmPruner:
             rounded down to KV groups, and neurons meet the number of parameters.
         protect_first: so many blocks keep all.
         protect_last: as many of the last. 4 and 2 are the published layers 4 to 29 of LLaMA-7B.
+        cut_heads: false: all heads stay, and neurons alone meet the number of parameters. With few KV groups the
+            least step of the heads is large (a third of them in SmolLM2-135M).
         batch_size: samples of one backward pass; the scores do not depend on it.
 
     Raises:
@@ -52,6 +54,8 @@ class LlmPruner:
         protect_first: int = 4,
         protect_last: int = 2,
         batch_size: int = 1,
+        *,
+        cut_heads: bool = True,
     ) -> None:
         self.budget = Budget(num_removed, ratio, params)
         if min(protect_first, protect_last) < 0:
@@ -61,7 +65,7 @@ class LlmPruner:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
         self.protect_first, self.protect_last = protect_first, protect_last
-        self.batch_size = batch_size
+        self.batch_size, self.cut_heads = batch_size, cut_heads
 
     def check(self, model: Any) -> int:
         """Returns the parameters that stay of a model that may be on the meta device.
@@ -96,7 +100,10 @@ class LlmPruner:
             protected = self.protect_first + self.protect_last
             raise ValueError(f"protected blocks must be fewer than the model's {len(each)}, not {protected}.")
         chosen = [each[index] for index in inner]
-        some = _published(chosen, self.budget) if left is None else even_removal(chosen, num_params(model) - left)
+        if left is None:
+            some = _published(chosen, self.budget, cut_heads=self.cut_heads)
+        else:
+            some = even_removal(chosen, num_params(model) - left, cut_heads=self.cut_heads)
         whole = Removed([0] * len(each), [0] * len(each))
         for place, index in enumerate(inner):
             whole.groups[index], whole.neurons[index] = some.groups[place], some.neurons[place]
@@ -138,9 +145,10 @@ class LlmPruner:
         return iter(total)
 
 
-def _published(each: Sequence[Widths], budget: Budget) -> Removed:
+def _published(each: Sequence[Widths], budget: Budget, *, cut_heads: bool) -> Removed:
     left = 1 - float(budget.ratio or 0)
     groups = [(w.groups * w.head_dim - int(w.groups * w.head_dim * left)) // w.head_dim for w in each]
+    groups = groups if cut_heads else [0] * len(each)
     return Removed(groups, [w.neurons - int(w.neurons * left) for w in each])
 
 

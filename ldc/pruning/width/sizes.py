@@ -68,24 +68,26 @@ def prunable_params(each: Sequence[Widths]) -> int:
     return removed_params(each, Removed([width.groups for width in each], [width.neurons for width in each]))
 
 
-def even_removal(each: Sequence[Widths], surplus: int) -> Removed:
+def even_removal(each: Sequence[Widths], surplus: int, *, cut_heads: bool = True) -> Removed:
     """Returns what goes for `surplus` parameters when every block gives the same share.
 
-    The share of KV groups is rounded down, as published; neurons give the rest. A block keeps one of each.
+    The share of KV groups is rounded down, as published; neurons give the rest. A block keeps one of each. Without
+    `cut_heads` neurons give all.
 
     Raises:
         ValueError: more is to go than the blocks can give.
     """
     prunable = prunable_params(each)
-    groups = [min(surplus * width.groups // prunable, width.groups - 1) for width in each]
+    most = [width.groups - 1 if cut_heads else 0 for width in each]
+    groups = [min(surplus * width.groups // prunable, limit) for width, limit in zip(each, most, strict=True)]
     while True:
         rest = surplus - removed_params(each, Removed(groups, [0] * len(each)))
         neurons = _even_neurons(each, rest)
         if neurons is not None:
             return Removed(groups, neurons)
-        more = [min(count + 1, width.groups - 1) for count, width in zip(groups, each, strict=True)]
+        more = [min(count + 1, limit) for count, limit in zip(groups, most, strict=True)]
         if more == groups:
-            _refuse(each, surplus)
+            _refuse(each, most, surplus)
         groups = more
 
 
@@ -139,11 +141,11 @@ def keep_highest_overall(each: Sequence[Widths], scores: WidthScores, surplus: i
             surplus -= cost
     else:
         if 2 * surplus >= least:
-            _refuse(each, asked)
+            _refuse(each, [width.groups - 1 for width in each], asked)
     groups, neurons = ([tuple(sorted(part)) for part in parts] for parts in left)
     return Kept(groups, neurons)
 
 
-def _refuse(each: Sequence[Widths], surplus: int) -> None:
-    most = removed_params(each, Removed([width.groups - 1 for width in each], [width.neurons - 1 for width in each]))
+def _refuse(each: Sequence[Widths], groups: list[int], surplus: int) -> None:
+    most = removed_params(each, Removed(groups, [width.neurons - 1 for width in each]))
     raise ValueError(f"widths of {len(each)} blocks must give at most {most:,} parameters, not {surplus:,} and more.")

@@ -34,6 +34,8 @@ class WandaSp:
     Args:
         num_removed, ratio, params: the budget, one of them. With a ratio r a block loses int(r G) and int(r F), as
             published; else its share is rounded down to KV groups, and neurons meet the number of parameters.
+        cut_heads: false: all heads stay, and neurons alone meet the number of parameters. With few KV groups the
+            least step of the heads is large (a third of them in SmolLM2-135M).
 
     Raises:
         ValueError: the budget is not one of the three, or out of range.
@@ -41,8 +43,16 @@ class WandaSp:
 
     needs_data = True
 
-    def __init__(self, num_removed: int | None = None, ratio: float | None = None, params: int | None = None) -> None:
+    def __init__(
+        self,
+        num_removed: int | None = None,
+        ratio: float | None = None,
+        params: int | None = None,
+        *,
+        cut_heads: bool = True,
+    ) -> None:
         self.budget = Budget(num_removed, ratio, params)
+        self.cut_heads = cut_heads
 
     def check(self, model: Any) -> int:
         """Returns the parameters that stay of a model that may be on the meta device.
@@ -72,9 +82,10 @@ class WandaSp:
     def _removed(self, model: Any) -> Removed:
         each, left = model_widths(model), params_left(model, self.budget)
         if left is not None:
-            return even_removal(each, num_params(model) - left)
+            return even_removal(each, num_params(model) - left, cut_heads=self.cut_heads)
         ratio = float(self.budget.ratio or 0)
-        return Removed([int(ratio * w.groups) for w in each], [int(ratio * w.neurons) for w in each])
+        groups = [int(ratio * w.groups) if self.cut_heads else 0 for w in each]
+        return Removed(groups, [int(ratio * w.neurons) for w in each])
 
 
 def score_in_order(model: Any, ids: Tensor, removed: Removed) -> WidthScores:

@@ -140,3 +140,10 @@ def test_samples_of_one_token_are_refused(tiny_llama):
 def test_settings_out_of_their_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         LlmPruner(**settings)
+
+
+@pytest.mark.parametrize("budget", [{"ratio": 0.5}, {"num_removed": 2}])
+def test_heads_stay_where_they_are_not_to_be_cut(tiny_llama, tokens, budget):
+    counts = LlmPruner(**budget, cut_heads=False).plan(tiny_llama(), tokens).counts
+    assert set(counts["heads"]) == {4}
+    assert min(counts["neurons"]) < 172

@@ -33,6 +33,14 @@ def test_the_share_of_groups_is_rounded_down_as_published():
     assert set(even_removal([SMALL] * 30, 10 * BLOCK).groups) == {1}
 
 
+def test_all_heads_stay_where_neurons_alone_are_to_give():
+    removed = even_removal([SMALL] * 30, 10 * BLOCK, cut_heads=False)
+    assert set(removed.groups) == {0}
+    assert abs(removed_params([SMALL] * 30, removed) - 10 * BLOCK) <= SMALL.neuron_params / 2
+    with pytest.raises(ValueError, match=f"must give at most {30 * 1535 * 1728:,} parameters"):
+        even_removal([SMALL] * 30, 24 * BLOCK, cut_heads=False)
+
+
 def test_what_is_left_over_is_one_neuron_more_in_the_first_blocks():
     neurons = even_removal([SMALL] * 30, SIX).neurons
     assert all(0 <= later - former <= 0 or former - later == 1 for former, later in pairwise(neurons))

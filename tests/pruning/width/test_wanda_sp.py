@@ -143,3 +143,10 @@ def test_scores_of_another_model_are_refused(tiny_llama):
 def test_scores_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="scores of a block must be finite, but some of block 1 are not"):
         WidthScores([torch.ones(2)] * 2, [torch.ones(3), torch.tensor([1.0, float("nan"), 1.0])])
+
+
+@pytest.mark.parametrize("budget", [{"ratio": 0.5}, {"num_removed": 2}])
+def test_heads_stay_where_they_are_not_to_be_cut(tiny_llama, tokens, budget):
+    counts = WandaSp(**budget, cut_heads=False).plan(tiny_llama(), tokens).counts
+    assert set(counts["heads"]) == {4}
+    assert min(counts["neurons"]) < 172
