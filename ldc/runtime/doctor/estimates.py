@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from hydra.utils import get_class
 from omegaconf import DictConfig
 
+from ldc.models.language import LANGUAGE_KIND
 from ldc.profiling.machine import GB
 from ldc.runtime.batching import num_ranks
 from ldc.runtime.doctor.findings import NOTE, WARNING, Finding
+from ldc.runtime.doctor.language import LanguageNetworks, language_networks
 from ldc.runtime.doctor.memory import Memory, Sharding, on_one_rank
 from ldc.runtime.doctor.networks import FitNetworks, fit_networks
-from ldc.runtime.doctor.steps import Encoding, How, Step, simulate
+from ldc.runtime.doctor.steps import Encoding, How, Step, simulate, simulate_language
 from ldc.training.strategies.blocks import blocks
 
 MEMORY, BATCH = "memory", "batch"
@@ -58,6 +61,16 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class LanguagePlan(Plan):
+    """The same of a language model."""
+
+    networks: LanguageNetworks  # pyrefly: ignore  in place of a diffusion model's
+
+    def step(self) -> Step:
+        return simulate_language(self.networks, self.config, self.how)
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A fit's figures; `row` is what the summary shows."""
 
@@ -81,6 +94,17 @@ def plan_fit(cfg: DictConfig, name: str) -> tuple[Plan, list[Finding]]:
         ValueError: the teacher's or an earlier stage's networks cannot be told without weights.
     """
     config = cfg.stages[name]
+    how, sharding, found = _division(name, config)
+    if get_class(config["_target_"]).kind == LANGUAGE_KIND:
+        plan: Plan = LanguagePlan(name, config, language_networks(cfg, name), Encoding(False, False), how, sharding)
+        return plan, found
+    pixels = config.encoded is None
+    captions = pixels or not (cfg.stages.get(config.encoded) or {}).get("text", True)
+    return Plan(name, config, fit_networks(cfg, name), Encoding(pixels, captions), how, sharding), found
+
+
+def _division(name: str, config: DictConfig) -> tuple[How, Sharding, list[Finding]]:
+    """Returns how a fit's batch is computed and divided, with a note where it is not as the config says."""
     trainer: Mapping[str, Any] = config.trainer
     ranks = num_ranks(trainer)
     share = -(-max(1, config.batch_size) // ranks)
@@ -95,9 +119,7 @@ def plan_fit(cfg: DictConfig, name: str) -> tuple[Plan, list[Finding]]:
     )
     shard_teacher = bool(trainer.get("shard_teacher", False))
     sharding = Sharding(trainer["strategy"], ranks, shard_teacher, config.averaging is not None, share // micro)
-    pixels = config.encoded is None
-    captions = pixels or not (cfg.stages.get(config.encoded) or {}).get("text", True)
-    return Plan(name, config, fit_networks(cfg, name), Encoding(pixels, captions), how, sharding), found
+    return how, sharding, found
 
 
 def estimate(plan: Plan, samples: int | None, assumed: Assumed) -> Estimate:
@@ -119,6 +141,7 @@ def estimate(plan: Plan, samples: int | None, assumed: Assumed) -> Estimate:
         "micro_batch_size": plan.how.batch_size,
         "steps": config.max_steps,
         "samples": seen,
+        **({"tokens": seen * config.length} if "length" in config else {}),
         "epochs": None if not samples else seen / samples,
         "tmacs_per_step": macs * sharding.ranks / 1e12,
         "step_seconds": seconds,

@@ -43,7 +43,7 @@ def examine(cfg: DictConfig) -> dict[str, Any]:
     estimates, found = _estimates(run.cfg, stages, samples or data.samples, assumed)
     source = data_source(run.cfg.data)
     for each in estimates:
-        if each.plan.config.encoded is None:
+        if each.plan.encoding.pixels:
             workers = each.plan.config.loader.get("num_workers", 0)
             found += enough_shards(data, source, each.plan.sharding.ranks, workers)
     if settings["step"]:

@@ -16,7 +16,7 @@ from ldc.data.batch import LatentBatch
 from ldc.data.module import StreamDataModule
 from ldc.models import LatentDiffusion, Teacher, part_config
 from ldc.objectives.lora import AdaptersOff
-from ldc.runtime.doctor.estimates import Plan
+from ldc.runtime.doctor.estimates import LanguagePlan, Plan
 from ldc.runtime.doctor.findings import FAILED, NOTE, OK, Finding
 from ldc.runtime.doctor.networks import FitNetworks, fit_networks
 from ldc.training import DistillationModule, adamw
@@ -34,6 +34,9 @@ def rehearse_fits(cfg: Any, plans: Sequence[Plan]) -> list[Finding]:
     rehearsed = plans[-1:] if plans and _ONCE in plans[-1].sharding.strategy else plans
     for plan in plans:
         where = f"{plan.name}: {plan.sharding.strategy}, {plan.sharding.ranks} ranks"
+        if isinstance(plan, LanguagePlan):
+            found.append(Finding(STEP, NOTE, f"{where}: not taken, only steps of diffusion models are"))
+            continue
         if plan not in rehearsed:
             found.append(Finding(STEP, NOTE, f"{where}: not taken, one process can rehearse DeepSpeed once"))
             continue

@@ -35,6 +35,9 @@ def look_at(source: Any, cache: Path) -> Data:
         source.check()
     except (ValueError, OSError):
         return Data(None, "the data are not there")  # the config's findings say so
+    if hasattr(source, "units"):
+        text = f"{source.name}: the texts are there; how many tokens they make is known once they are packed"
+        return Data(None, "texts are not packed", findings=[Finding(SHARDS, OK, text)])
     if isinstance(source, Shards):
         return _shards(source, cache)
     count, how = _emoji(source) if isinstance(source, Emoji) else _folder(source)

@@ -4,7 +4,7 @@ Legend: B micro-batch, C latent channels, h x w latent size, S pixel size, L tok
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from ldc.data.batch import LatentBatch
+from ldc.data.text import TokenBatch
 from ldc.objectives import Draws, Networks
 from ldc.objectives.lora import AdaptersOff
 from ldc.profiling.ledger import ACTIVATIONS, GRADIENTS, HELD, Ledger, cuda_norms, simulated, stand_in
+from ldc.runtime.doctor.language import LanguageNetworks
 from ldc.runtime.doctor.networks import FitNetworks
 from ldc.runtime.online import CHUNK
 from ldc.training.networks import floating_dtype, tapped
@@ -78,30 +80,73 @@ def simulate(networks: FitNetworks, config: Mapping[str, Any], encoding: Encodin
     with torch.random.fork_rng(devices=[]), simulated() as ledger:
         nets = _networks(networks, config["target_decay"] is not None, how)
         encoders = [stand_in(part) for part in networks.encoders()] if encoding else []
-        weights = list(nets.student.parameters())
-        ledger.follow(weights)
+        ledger.follow(nets.student.parameters())
         ledger.kind = ACTIVATIONS
         batch = _batch(networks, size, how.batch_size, encoders, encoding)
-        encoded, dtype = len(ledger), AUTOCAST.get(how.precision)
-        with cuda_norms() if how.cuda else contextlib.nullcontext():
-            with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
-                losses = networks.objective.losses(nets, batch, _draws(batch))
-            forward = len(ledger)
-            losses["total"].backward()
-        backward = len(ledger)
-        trained = [weight for weight in weights if weight.requires_grad]
-        return Step(
-            student=_bytes(weights),
-            trained=_bytes(trained),
-            moments=_moments(ledger, instantiate(config["optimizer"])(trained)),
-            target=0 if nets.target is None else _bytes(nets.target.parameters()),
-            teacher=_bytes(nets.teacher.parameters()),
-            encoders=sum(_bytes(part.parameters()) for part in encoders),
-            encode=int(ledger.rows(0, encoded)[:, ACTIVATIONS].max(initial=0)),
-            forward=ledger.rows(encoded, forward)[:, GRADIENTS:],
-            backward=ledger.rows(forward, backward)[:, GRADIENTS:],
-            macs=ledger.macs,
-        )
+
+        def losses() -> Mapping[str, Tensor]:
+            return networks.objective.losses(nets, batch, _draws(batch))
+
+        return _taken(ledger, nets, losses, config, how, encoders)
+
+
+def simulate_language(networks: LanguageNetworks, config: Mapping[str, Any], how: How) -> Step:
+    """Returns what a micro-batch of texts takes, all of them of the fit's `length`.
+
+    Args:
+        networks: on the meta device.
+        config: the fit's `optimizer` and `length`.
+        how: batch size and settings.
+    """
+    with torch.random.fork_rng(devices=[]), simulated() as ledger:
+        student: Any = stand_in(networks.student).train()
+        if how.gradient_checkpointing:
+            student.enable_gradient_checkpointing()
+        dtype = None if how.teacher_dtype is None else floating_dtype(how.teacher_dtype)
+        teacher = AdaptersOff(student) if networks.own_teacher else None
+        if networks.teacher is not None:
+            teacher = stand_in(networks.teacher, dtype)
+        ledger.follow(student.parameters())
+        ledger.kind = ACTIVATIONS
+        ids = torch.zeros(how.batch_size, config["length"], dtype=torch.int64)  # (B, L)
+        # Without a mask: whether one masks anything is asked of its values, which are not there.
+        batch = TokenBatch(ids, ids, None, ids[:, 0], [""] * how.batch_size)  # pyrefly: ignore
+        nets = Networks(student, teacher, None)
+        return _taken(ledger, nets, lambda: networks.objective(nets, batch), config, how)
+
+
+def _taken(
+    ledger: Ledger,
+    nets: Networks,
+    losses: Callable[[], Mapping[str, Tensor]],
+    config: Mapping[str, Any],
+    how: How,
+    encoders: Sequence[Any] = (),
+) -> Step:
+    """Takes a step inside `simulated` and returns what it took; what is there by now was for encoding."""
+    student: Any = nets.student
+    weights, encoded, dtype = list(student.parameters()), len(ledger), AUTOCAST.get(how.precision)
+    with cuda_norms() if how.cuda else contextlib.nullcontext():
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+            total = losses()["total"]
+        forward = len(ledger)
+        total.backward()
+    backward = len(ledger)
+    trained = [weight for weight in weights if weight.requires_grad]
+    target: Any = nets.target
+    teacher: Any = nets.teacher
+    return Step(
+        student=_bytes(weights),
+        trained=_bytes(trained),
+        moments=_moments(ledger, instantiate(config["optimizer"])(trained)),
+        target=0 if target is None else _bytes(target.parameters()),
+        teacher=0 if teacher is None else _bytes(teacher.parameters()),
+        encoders=sum(_bytes(part.parameters()) for part in encoders),
+        encode=int(ledger.rows(0, encoded)[:, ACTIVATIONS].max(initial=0)),
+        forward=ledger.rows(encoded, forward)[:, GRADIENTS:],
+        backward=ledger.rows(forward, backward)[:, GRADIENTS:],
+        macs=ledger.macs,
+    )
 
 
 def _networks(networks: FitNetworks, has_target: bool, how: How) -> Any:
