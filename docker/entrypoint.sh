@@ -14,8 +14,8 @@
 # stdout is the command's summary.
 set -euo pipefail
 
-readonly COMMANDS="train prune evaluate generate prepare profile ablate launch doctor sweep"
-readonly COMPUTES="train evaluate generate profile ablate sweep"
+readonly COMMANDS="train prune quantize evaluate generate prepare profile ablate launch doctor sweep"
+readonly COMPUTES="train quantize evaluate generate profile ablate sweep"
 readonly SMALLEST_SHM_KB=$((1024 * 1024)) # docker gives 64 MB, which a few loader workers fill
 readonly SIGNALS=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 # what torchrun hands on: without SIGUSR1, that would end it
 readonly SAVE_SECONDS=300                 # what torchrun leaves its workers to save their state after a signal

@@ -45,8 +45,11 @@ class GptqSettings:
         whole = isinstance(self.group_size, int) and not isinstance(self.group_size, bool) and self.group_size > 0
         if not (self.group_size in {None, CHANNEL} or whole):
             raise ValueError(f"group_size must be a whole number from 1, {CHANNEL} or null, not {self.group_size!r}.")
-        if not 0 < self.damp <= 1:
+        if type(self.damp) not in {int, float} or not 0 < self.damp <= 1:
             raise ValueError(f"damp must be above 0 and at most 1, not {self.damp!r}.")
+        for name in ("act_order", "symmetric", "sequential"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
         if self.other_dtype not in DTYPES:
             raise ValueError(f"other_dtype must be one of {', '.join(DTYPES)}, not {self.other_dtype!r}.")
 

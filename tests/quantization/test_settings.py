@@ -27,6 +27,8 @@ def test_a_group_size_that_divides_not_all_widths_is_refused_with_the_widths():
         ({"group_size": 0}, "group_size must be a whole number from 1, channel or null, not 0."),
         ({"group_size": "row"}, "group_size must be a whole number from 1, channel or null, not 'row'."),
         ({"damp": 0}, "damp must be above 0 and at most 1, not 0."),
+        ({"damp": "much"}, "damp must be above 0 and at most 1, not 'much'."),
+        ({"act_order": "no"}, "act_order must be true or false, not 'no'."),
         ({"other_dtype": "int8"}, "other_dtype must be one of float16, bfloat16, float32, not 'int8'."),
     ],
 )

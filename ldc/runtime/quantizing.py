@@ -1,0 +1,183 @@
+"""Quantisation of a language model, for its stage and for `ldc.quantize`: checks, calibration, GPTQ, folder, report."""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ldc import artifacts
+from ldc.models.language import (
+    LanguageTeacher,
+    check_language_teacher,
+    find_language_student,
+    language_config,
+    load_language_teacher,
+    meta_language_model,
+)
+from ldc.models.language.edited import WEIGHTS_FILE
+from ldc.models.language.packed import is_packed
+from ldc.quantization import GptqSettings, calibration_windows, quantise_model, quantised_sizes, save_quantised
+from ldc.runtime.checks import check_device, check_whole
+from ldc.runtime.devices import device_of
+from ldc.runtime.paths import cache_folder, locate
+from ldc.runtime.teachers import language_spec, named_teacher
+from ldc.runtime.texts import calibration_texts, text_source
+
+FACTS = "quantisation.json"
+CALIBRATION = ("num_samples", "length", "seed")
+log = logging.getLogger(__name__)
+
+
+def quantize_language_model(cfg: DictConfig) -> dict[str, Any]:
+    """Writes the quantised model that conf/quantize.yaml asks for and returns its summary; `dry_run=true` only counts.
+
+    Raises:
+        ValueError: the student cannot be quantised so, or the calibration texts are not there.
+    """
+    spec, settings = _spec(cfg.student), gptq_settings(cfg)
+    check_quantisable(spec, settings)
+    check_windows(cfg.data, cfg.calibration, spec)
+    sizes = quantised_sizes(meta_language_model(spec), settings)
+    before = quantised_before(spec)
+    summary = {"parent": str(cfg.student), **sizes, "parent_quantised": before}
+    if cfg.dry_run:
+        say_quantised_before(before)
+        return {**summary, "dry_run": True}
+    check_device(cfg.device)
+    check_language_teacher(spec)
+    name = f"{Path(spec.path_or_id).stem}-{settings.bits}bit"
+    folder = Path(cfg.out or Path(cfg.paths.outputs) / "quantize" / name)
+    facts = quantize(spec, settings, cfg.data, cfg.calibration, folder, before, cfg.paths.cache, cfg.device)
+    return {"student": str(folder), **summary, **facts}
+
+
+def gptq_settings(values: Any) -> GptqSettings:
+    """Returns the settings of a config, or of a stage, that has GPTQ's among others."""
+    read: Any = values.get if isinstance(values, Mapping | DictConfig) else partial(getattr, values)
+    return GptqSettings(**{field.name: read(field.name) for field in fields(GptqSettings)})
+
+
+def check_quantisable(spec: LanguageTeacher, settings: GptqSettings) -> None:
+    """Checks what a model's config tells; its weights need not be there.
+
+    Raises:
+        ValueError: the model is none whose weights can be quantised so.
+    """
+    if (Path(spec.path_or_id).expanduser() / WEIGHTS_FILE).is_file():
+        raise ValueError(
+            "student must have a stock config to be quantised, since a quantised folder is read by stock software, but "
+            f"channels of {spec.path_or_id} were cut: quantise a depth-pruned student or the teacher."
+        )
+    if spec.weights == "random":
+        raise ValueError("weights must be pretrained to be quantised, not random, which come without a tokenizer.")
+    if is_packed(language_config(spec)):
+        raise ValueError(
+            f"student must have plain weights to be quantised, but those of {spec.path_or_id} are quantised."
+        )
+    quantised_sizes(meta_language_model(spec), settings)
+
+
+def check_windows(data: Any, calibration: Mapping[str, Any], spec: LanguageTeacher) -> None:
+    """Checks calibration settings, also against the model's context, and that the texts are there.
+
+    Raises:
+        ValueError: a setting is missing, unknown or not allowed, or a window is longer than the model's context.
+    """
+    if set(calibration) != set(CALIBRATION):
+        raise ValueError(f"calibration must have {', '.join(CALIBRATION)}, not {', '.join(calibration)}.")
+    check_whole(calibration, "num_samples")
+    check_whole(calibration, "length", least=2)
+    check_whole(calibration, "seed", least=0)
+    most = language_config(spec).get("max_position_embeddings")
+    if most is not None and calibration["length"] > most:
+        raise ValueError(f"length must be at most the model's context, {most} tokens, not {calibration['length']}.")
+    text_source(data).check()
+
+
+def quantize(
+    spec: LanguageTeacher,
+    settings: GptqSettings,
+    data: Any,
+    calibration: Mapping[str, Any],
+    folder: Path,
+    before: str | None,
+    cache: str | None,
+    device: str,
+) -> dict[str, Any]:
+    """Quantises the model and writes its folder, with `quantisation.json`; returns what is reported of it.
+
+    Args:
+        spec: the model.
+        settings: of GPTQ.
+        data: a `data` group of text, whose train split calibrates.
+        calibration: num_samples, length, seed.
+        folder: to write.
+        before: what the weights had been through already, or None.
+        cache: folder for what is fetched; null is the default cache.
+        device: where the blocks are quantised.
+
+    Raises:
+        ValueError: the model has no tokenizer, or the texts are too short.
+    """
+    texts = calibration_texts(data, cache)
+    found = load_language_teacher(spec, cache_folder(cache))
+    if found.tokenizer is None:
+        raise ValueError(f"student must have a tokenizer to make calibration tokens, but {spec.path_or_id} has none.")
+    windows = calibration_windows(texts, found.tokenizer, **calibration)
+    samples, length = windows.ids.shape
+    log.info("Calibration: %d windows of %d tokens, fingerprint %s.", samples, length, windows.fingerprint)
+    say_quantised_before(before)
+    start = time.monotonic()
+    model = found.model.to(device_of(device))
+    quantised = quantise_model(model, windows.ids, settings)
+    facts = {
+        **quantised_sizes(model, settings),
+        "error": sum(layer.gptq for layer in quantised.reports),
+        "error_of_rounding": sum(layer.round_to_nearest for layer in quantised.reports),
+        "quantising_seconds": round(time.monotonic() - start, 1),
+        "calibration": windows.fingerprint,
+        "parent_quantised": before,
+    }
+    save_quantised(folder, model, quantised, settings, found.tokenizer, found.folder)
+    facts["weight_mb"] = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
+    layers = [layer._asdict() for layer in quantised.reports]
+    (folder / FACTS).write_text(json.dumps({**facts, "layers": layers}, indent=2) + "\n")
+    log.info(
+        "%.2f bits a weight, %.1f MB; squared errors of outputs %.4g, of rounding to nearest %.4g.",
+        *(facts[key] for key in ("bits_per_weight", "weight_mb", "error", "error_of_rounding")),
+    )
+    return facts
+
+
+def quantised_before(spec: LanguageTeacher) -> str | None:
+    """Returns what a model's weights had been through, from its config or from those of the artifacts it came from."""
+    folder = Path(spec.path_or_id).expanduser()
+    artifact = artifacts.find(folder) if folder.is_dir() else None
+    teacher = (artifact.config.get("teacher") if artifact else None) or {}
+    return spec.quantised or teacher.get("quantised")
+
+
+def say_quantised_before(before: str | None) -> None:
+    """Warns of a comparison that would flatter: weights that lie near a coarse grid lose less on another one."""
+    if before is not None:
+        log.warning(
+            "The parent's weights had already been through %s: what this quantisation loses is not what one of the "
+            "weights as trained would lose.",
+            before,
+        )
+
+
+def _spec(name: str) -> LanguageTeacher:
+    config = named_teacher(name)
+    if config is not None:
+        return language_spec(config)
+    path = Path(locate(name)).expanduser()
+    if not path.is_dir():
+        return LanguageTeacher(str(path) if path.is_file() else name)
+    return LanguageTeacher(str(find_language_student(path)))

@@ -1,0 +1,115 @@
+"""`ldc.quantize` in process, on a tiny Llama with a tokenizer of letters."""
+
+import json
+import string
+
+import pytest
+import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+from ldc.models.language import load_language_student
+from ldc.quantize import main
+
+SMALL = ("calibration.num_samples=4", "calibration.length=32")
+
+
+@pytest.fixture
+def llama(tiny_llama, tmp_path):
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 - costs seconds
+
+    vocabulary = {token: place for place, token in enumerate(["<unk>", "<s>", "</s>", *string.printable])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    folder = tmp_path / "llama"
+    tiny_llama(num_hidden_layers=2, intermediate_size=192).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def quantised(command, llama, tmp_path):
+    """`quantised(*arguments)`: what the command says of the quantised folder `out`."""
+
+    def run(*arguments, student=llama):
+        return command(
+            main, f"student={student}", "data=pydoc", f"out={tmp_path / 'out'}", f"paths.outputs={tmp_path}",
+            f"paths.cache={tmp_path / 'cache'}", *SMALL, *arguments,
+        )  # fmt: skip
+
+    return run
+
+
+def test_the_summary_names_the_folder_its_size_and_its_errors(quantised, tmp_path):
+    summary = quantised().summary
+    assert summary["student"] == str(tmp_path / "out")
+    assert (summary["bits"], summary["group_size"], summary["bits_per_weight"]) == (4, 64, 4.25)
+    assert summary["weight_mb"] == (tmp_path / "out" / "model.safetensors").stat().st_size / 1e6
+    assert 0 < summary["error"] < summary["error_of_rounding"]
+    assert summary["parent_quantised"] is None
+    assert load_language_student(tmp_path / "out").tokenizer is not None
+
+
+def test_the_same_command_writes_the_same_weights(quantised, tmp_path):
+    quantised().summary  # noqa: B018 - it must have worked
+    first = (tmp_path / "out" / "model.safetensors").read_bytes()
+    quantised().summary  # noqa: B018
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == first
+
+
+def test_a_dry_run_tells_the_sizes_and_writes_nothing(quantised, tmp_path):
+    summary = quantised("dry_run=true", "bits=8", "group_size=channel").summary
+    assert summary["dry_run"]
+    assert summary["group_size"] is None
+    assert 8 < summary["bits_per_weight"] < 8.5
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_needs_no_weights(command, tmp_path):
+    cache = f"paths.cache={tmp_path}"
+    summary = command(main, "student=llama_7b", "data=pydoc", "dry_run=true", cache).summary
+    assert summary["params"] == 6_738_415_616
+    assert (summary["group_size"], summary["quantised_params"]) == (128, 32 * (202_383_360 - 2 * 4096))
+
+
+def test_what_an_artifact_says_of_its_teacher_is_told(quantised, llama):
+    artifact = {"schema": 1, "kind": "language_student", "id": "a", "config": {"teacher": {"quantised": "Q4_1"}}}
+    (llama / "artifact.json").write_text(json.dumps(artifact))
+    said = quantised("dry_run=true")
+    assert said.summary["parent_quantised"] == "Q4_1"
+    assert any("had already been through Q4_1" in line for line in said.err)
+
+
+def test_a_quantised_folder_is_not_quantised_again(quantised, tmp_path):
+    assert quantised().code == 0
+    again = quantised(student=tmp_path / "out")
+    assert again.code == 2
+    assert "must have plain weights to be quantised, but those of" in again.err[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["group_size=5"], "group_size must divide the input width of every layer (64, 192), not be 5"),
+        (["damp=2"], "damp must be above 0 and at most 1, not 2."),
+        (["data=emoji64_mini"], "data must be text for this"),
+        (["calibration.length=9999"], "length must be at most the model's context, 2048 tokens, not 9999."),
+        (["device=moon"], "device must be one that this machine has"),
+        (["student=/nowhere"], "/nowhere"),
+        (["student=emoji_ldm"], "teacher must be a language model here"),
+    ],
+)
+def test_a_wrong_setting_is_a_sentence(quantised, tmp_path, arguments, sentence):
+    said = quantised(*arguments)
+    assert said.code == 2
+    assert sentence in said.err[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_quantised_model_is_computed_as_it_is_loaded(quantised, tmp_path):
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - costs seconds
+
+    quantised().summary  # noqa: B018 - it must have worked
+    ids = torch.arange(3, 20)[None]
+    stock = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    with torch.no_grad():
+        assert torch.equal(stock(ids).logits, load_language_student(tmp_path / "out").model(ids).logits)
