@@ -8,6 +8,7 @@ from ldc.runtime.paths import ASSETS, CONF, cache_folder, locate
 from ldc.runtime.run import describe, prepare
 from ldc.runtime.sources import data_source, prepared
 from ldc.runtime.teachers import language_spec, names_language_model, teacher_spec
+from ldc.runtime.texts import text_counts
 
 __all__ = [
     "ASSETS",
@@ -32,4 +33,5 @@ __all__ = [
     "prepared",
     "sign_of_life",
     "teacher_spec",
+    "text_counts",
 ]

@@ -1,13 +1,15 @@
 """From a `data` group's config to texts: for calibration, for perplexity, for training on instructions."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldc.data.text import reading
 from ldc.data.text.instructions import Instructions
-from ldc.data.text.module import InstructionDataModule
 from ldc.data.text.sources import TextSource
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.sources import data_source
+
+if TYPE_CHECKING:
+    from ldc.data.text.module import InstructionDataModule
 
 
 def text_source(config: Any) -> TextSource:
@@ -63,7 +65,7 @@ def instruction_source(config: Any) -> Instructions:
 
 def instruction_module(
     config: Any, tokenizer: Any, batch_size: int, seed: int, **reading: Any
-) -> InstructionDataModule:
+) -> "InstructionDataModule":
     """Returns the data module of a `data` group of instructions.
 
     Args:
@@ -71,5 +73,15 @@ def instruction_module(
         tokenizer: the student's.
         reading: cutoff (tokens), num_workers.
     """
+    from ldc.data.text.module import InstructionDataModule  # noqa: PLC0415 - imports lightning
+
     held_out = {"num_held_out": config.num_held_out, "split_seed": config.split_seed}
     return InstructionDataModule(instruction_source(config), tokenizer, batch_size, seed, **held_out, **reading)
+
+
+def text_counts(config: Any, cache: str | None = None) -> dict[str, Any] | None:
+    """Returns {part: {split: {"documents", "characters"}}} of texts, or the number of instructions; None of images."""
+    source: Any = data_source(config)
+    if hasattr(source, "units"):
+        return reading.count(source, cache_folder(cache))
+    return {source.name: {"instructions": len(source.records())}} if hasattr(source, "records") else None

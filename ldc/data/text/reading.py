@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from ldc.data.text.sources import Document, Mixture, TextSource
+from ldc.data.text.sources.base import SPLITS
 
 CALIBRATION_DOCUMENTS = 100_000  # of a larger corpus the first ones are drawn from
 log = logging.getLogger(__name__)
@@ -52,3 +53,14 @@ def held_out_texts(source: TextSource, cache: Path | None = None) -> dict[str, l
             "or give files of their own."
         )
     return texts
+
+
+def count(source: TextSource, cache: Path | None = None) -> dict[str, dict[str, dict[str, int]]]:
+    """Returns {part: {split: {"documents", "characters"}}}; everything is read once."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for unit in source.units(cache):
+        splits = counts.setdefault(unit.name, {split: {"documents": 0, "characters": 0} for split in SPLITS})
+        for document, _ in unit.read():
+            splits[document.split]["documents"] += 1
+            splits[document.split]["characters"] += len(document.text)
+    return counts
