@@ -76,6 +76,7 @@ def rehearse(pruner: Any, model: Any) -> Pruned | None:
         number = pruner.check(model)
         return _made(model, depth_plan(len(blocks(model)), range(pruner.protect_first, pruner.protect_first + number)))
     if not isinstance(pruner, WandaSp | LlmPruner):
+        pruner.check(model)
         return None
     each = [widths(block) for block in blocks(model)]
     groups = [torch.arange(float(width.groups)) for width in each]
