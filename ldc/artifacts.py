@@ -23,7 +23,7 @@ class Artifact:
 
     `guidance` of a diffusion student: {"convention": "cfg" | "embedded" | "none", "default": float, "range": [lo, hi]},
     as diffusers' `guidance_scale`. `weights` says which weights the folder holds: "online", "average", "best",
-    "pruned" or "random".
+    "pruned", "random" or "quantised".
     `base` names the model that the adapters in `lora/` belong to. `outputs` names what lies elsewhere, such as a folder
     of encoded shards in the cache.
     """

@@ -33,6 +33,13 @@ Licence: this model is derived from {base}, whose licence holds for it, too.
 _LOADING = """from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained("THIS_FOLDER", dtype="auto")
 tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")"""
+_LOADING_QUANTISED = f"# The package compressed-tensors must be installed.\n{_LOADING}"
+_LOADING_ZERO_POINTS = """# The package compressed-tensors must be installed.
+from transformers import AutoModelForCausalLM, AutoTokenizer, CompressedTensorsConfig
+plain = CompressedTensorsConfig(dequantize=True)
+model = AutoModelForCausalLM.from_pretrained("THIS_FOLDER", dtype="auto", quantization_config=plain)
+tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")"""
+_TAGS = {"pruned": "pruned", "random": "pruned", "quantised": "quantized"}
 _LOADING_A_PLAN = """# Blocks of unequal widths have no stock config.
 from ldc.models.language import load_language_student
 model, tokenizer, _ = load_language_student("THIS_FOLDER")"""
@@ -47,19 +54,26 @@ def write_language_card(artifact: Artifact, title: str, others: Sequence[Artifac
         others: artifacts of the same run: those it was made from, and evaluations.
     """
     lineage = [artifact, *_ancestors(artifact, others)]
-    stock = not (artifact.folder / _OF_A_PLAN).is_file()
     text = _TEMPLATE.format(
-        tag="pruned" if artifact.weights in {"pruned", "random"} else "retrained",
+        tag=_TAGS.get(artifact.weights or "", "retrained"),
         title=title,
         base=_base(lineage),
         made=_made(artifact),
-        loading=_LOADING if stock else _LOADING_A_PLAN,
+        loading=_loading(artifact),
         rows="\n".join(f"| {name} | {value} |" for name, value in _facts(artifact, lineage, others).items()),
     )
     path = artifact.folder / FILE
     path.unlink(missing_ok=True)  # it may have a second name in the run that this one's was linked from
     path.write_text(text)
     return path
+
+
+def _loading(artifact: Artifact) -> str:
+    if (artifact.folder / _OF_A_PLAN).is_file():
+        return _LOADING_A_PLAN
+    if artifact.weights != "quantised":
+        return _LOADING
+    return _LOADING_QUANTISED if artifact.config.get("symmetric", True) else _LOADING_ZERO_POINTS
 
 
 def _ancestors(artifact: Artifact, others: Iterable[Artifact]) -> list[Artifact]:
@@ -83,7 +97,7 @@ def _made(artifact: Artifact) -> str:
     if artifact.weights == "random":
         return "the shape that is left of it, with random weights, nothing is trained yet"
     if artifact.weights == "quantised":
-        return "its weights were quantised"
+        return f"the weights of its blocks were quantised to {artifact.metrics.get('bits', 'few')} bits by GPTQ"
     objective = str((artifact.config.get("objective") or {}).get("_target_", "training")).rpartition(".")[2]
     return f"retrained by {objective}{_by_adapters(artifact)} on {artifact.samples_seen:,} samples"
 
@@ -107,6 +121,8 @@ def _facts(artifact: Artifact, lineage: Sequence[Artifact], others: Iterable[Art
         "calibration set": first("calibration") and f"`{first('calibration')}`",
         "plan": artifact.plan_fingerprint and f"`{artifact.plan_fingerprint}` (plan.json)",
         "weights": artifact.weights,
+        "bits a quantised weight": first("bits_per_weight") and f"{first('bits_per_weight'):.2f}, scales included",
+        "quantised before": first("parent_quantised"),
         "samples seen": f"{artifact.samples_seen:,}",
         "tokens seen": tokens and f"{tokens:,}",
         "perplexity of held-out text": held_out and f"{held_out:.2f}",

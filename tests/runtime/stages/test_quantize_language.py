@@ -78,6 +78,23 @@ def test_a_parent_whose_weights_were_quantised_is_told_of(quantised, caplog):
     assert "had already been through Q4_1" in caplog.text
 
 
+def test_the_card_says_to_how_many_bits_and_how_it_is_loaded(quantised):
+    card = (quantised().folder / "README.md").read_text()
+    assert "quantised to 4 bits by GPTQ" in card
+    assert "| bits a quantised weight | 8.00, scales included |" in card
+    assert "compressed-tensors must be installed" in card
+
+
+def test_a_card_of_weights_with_zero_points_loads_them(quantised):
+    artifact = quantised("stages.quantise.symmetric=false")
+    code = (artifact.folder / "README.md").read_text().split("```")[1].removeprefix("python")
+    names = {}
+    exec(code.replace("THIS_FOLDER", str(artifact.folder)), names)  # noqa: S102 - the card's own
+    with torch.no_grad():
+        ours, stock = load_language_student(artifact.folder).model(IDS).logits, names["model"].float()(IDS).logits
+    assert (ours - stock).norm() < 0.01 * ours.norm()
+
+
 def test_other_settings_are_another_artifact(quantised):
     assert quantised("run=one").id != quantised("run=two", "stages.quantise.act_order=false").id
 
