@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ldc.data.text.batch import NO_LOSS
-from ldc.data.text.glosses import gloss_words
+from ldc.data.text.glosses import WORDS, gloss_words
 
 FIELDS = ("instruction", "input", "output")
 
@@ -78,6 +78,8 @@ class Instructions:
         """Raises ValueError when there is no such file, or a template lacks a place; the file is not read."""
         if self.path is not None and not Path(self.path).expanduser().is_file():
             raise ValueError(f"path must be an existing json or jsonl of instructions, not {str(self.path)!r}.")
+        if self.path is None and not (Path(self.glosses) / WORDS).is_file():
+            raise ValueError(f"glosses must be a folder with {WORDS}, not {str(self.glosses)!r}.")
         prompts = self.prompts
         missing = (
             "{instruction}" not in prompts.with_input + prompts.without_input or "{input}" not in prompts.with_input

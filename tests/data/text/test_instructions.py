@@ -111,4 +111,9 @@ def test_a_file_that_is_not_there_is_refused_before_it_is_read(tmp_path):
 
 def test_a_template_without_places_is_refused():
     with pytest.raises(ValueError, match=r"template must have \{instruction\} in it, and with_input \{input\}, too"):
-        Instructions(template={"with_input": "{instruction}", "without_input": "{instruction}"}).check()
+        Instructions(glosses=ASSETS, template={"with_input": "{instruction}", "without_input": "{instruction}"}).check()
+
+
+def test_a_folder_without_words_is_refused_before_any_work(tmp_path):
+    with pytest.raises(ValueError, match=r"glosses must be a folder with words\.jsonl\.gz, not '"):
+        Instructions(glosses=tmp_path).check()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from braceexpand import braceexpand
 
+from ldc.data.cache import default_cache
 from ldc.data.encode import source_identity
 from ldc.data.remote import fetch_all, is_remote
 from ldc.data.report import SkipReport
@@ -59,6 +60,7 @@ class TextFiles:
     def units(self, cache: Path | None = None) -> list[Unit]:
         """Returns the units of the training files, then of held-out ones; remote tars are copied into the cache."""
         self.check()
+        cache = cache or default_cache()
         share = self.held_out if self.held_out_path is None else 0.0
         units = self._grouped(expand(self.path, cache), share)
         if self.held_out_path is not None:
@@ -127,9 +129,7 @@ def _expand_one(pattern: str, cache: Path | None) -> list[tuple[str, Path]]:
             raise ValueError(f"path must be an existing file, folder or pattern of text, not {pattern!r}.")
         found = [(file.name, file) for file in map(Path, names) if is_text(file)]
     if not found:
-        raise ValueError(
-            f"path must hold {', '.join(SUFFIXES)} files (jsonl and txt also as .gz), but {pattern} has none."
-        )
+        raise ValueError(f"path must hold {', '.join(SUFFIXES)} files (also as .gz or .zst), but {pattern} has none.")
     return found
 
 

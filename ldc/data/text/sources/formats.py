@@ -1,9 +1,12 @@
 """The file formats of text: how documents come out of jsonl, json, txt and tar, one at a time.
 
+jsonl, json and txt may be compressed, as .gz or .zst (SlimPajama's form).
+
 A record that is damaged or lacks its text is passed over, counted and named; a blank one is passed over.
 """
 
 import gzip
+import io
 import json
 import tarfile
 from collections.abc import Iterator
@@ -12,6 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import zstandard
+
 from ldc.data.report import SkipReport
 from ldc.data.samples import split_name
 
@@ -19,6 +24,7 @@ SUFFIXES = (".jsonl", ".json", ".txt", ".tar")
 _LINES = (".jsonl", ".ndjson")
 _PLAIN = (".txt", ".md", ".text")
 _TARS = (".tar", ".tgz")
+_COMPRESSED = (".gz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,21 @@ def read_file(path: Path, reading: Reading) -> Iterator[tuple[str, str, int]]:
     kind = _format(path)
     reader = _lines if kind in _LINES else _pieces if kind in _PLAIN else _samples if kind in _TARS else _items
     with path.open("rb") as raw:
-        stream: Any = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" and kind not in _TARS else raw
-        for part, text in reader(stream, reading):
+        for part, text in reader(_decompressed(raw, path.suffix.lower(), kind), reading):
             yield part, text, raw.tell()
 
 
 def _format(path: Path) -> str:
     suffix = path.suffix.lower()
-    return Path(path.stem).suffix.lower() if suffix == ".gz" else suffix
+    return Path(path.stem).suffix.lower() if suffix in _COMPRESSED else suffix
+
+
+def _decompressed(raw: BinaryIO, suffix: str, kind: str) -> Any:
+    if suffix == ".gz" and kind not in _TARS:  # tarfile decompresses by itself
+        return gzip.GzipFile(fileobj=raw)
+    if suffix == ".zst":
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    return raw
 
 
 def _lines(stream: BinaryIO, reading: Reading) -> Iterator[tuple[str, str]]:

@@ -1,9 +1,12 @@
 """One's own text in every format, its keys, its damage and its patterns."""
 
 import gzip
+import io
 import json
+import tarfile
 
 import pytest
+import zstandard
 
 from ldc.data.text.sources import TextFiles
 from ldc.data.text.sources.files import expand
@@ -16,6 +19,17 @@ def read(source, cache=None):
 def jsonl(path, texts, key="text"):
     path.write_text("".join(json.dumps({key: text}) + "\n" for text in texts))
     return path
+
+
+def tar_of(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    content = path.read_bytes()
+    path.unlink()
+    return content
 
 
 def test_each_line_of_a_jsonl_is_a_document(tmp_path):
@@ -41,11 +55,24 @@ def test_samples_of_a_tar_have_text_or_json(tmp_path, write_members):
     assert read(TextFiles(path)) == {"s.tar:b": "of b", "s.tar:a/c": "of c", "s.tar:d": "y"}
 
 
-def test_a_json_list_and_gzipped_lines_are_read(tmp_path):
+def test_a_json_list_and_compressed_files_are_read(tmp_path):
     (tmp_path / "a.json").write_text('[{"text": "one"}, "two"]')
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b'{"text": "three"}\n'))
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"four"))
-    assert list(read(TextFiles(tmp_path)).values()) == ["one", "two", "three", "four"]
+    frames = [zstandard.compress(b'{"text": "five"}\n'), zstandard.compress(b'{"text": "six"}\n')]
+    (tmp_path / "d.jsonl.zst").write_bytes(b"".join(frames))
+    (tmp_path / "e.tar.gz").write_bytes(gzip.compress(tar_of(tmp_path / "e", {"a.txt": b"seven"})))
+    texts = read(TextFiles(tmp_path))
+    assert list(texts.values()) == ["one", "two", "three", "four", "five", "six", "seven"]
+    assert list(texts)[-3:] == ["d.jsonl.zst:1", "d.jsonl.zst:2", "e.tar.gz:a"]
+
+
+def test_a_remote_tar_is_copied_into_the_cache_and_read(tmp_path):
+    (tmp_path / "far").write_bytes(tar_of(tmp_path / "far", {"a.txt": b"one", "b.txt": b"two"}))
+    source = TextFiles(f"pipe:cat {tmp_path}/far")
+    assert list(read(source, tmp_path / "cache").values()) == ["one", "two"]
+    (tmp_path / "far").unlink()
+    assert len(read(source, tmp_path / "cache")) == 2
 
 
 def test_keys_and_units_are_the_same_wherever_the_folder_lies(tmp_path):
