@@ -147,3 +147,10 @@ def test_an_encoder_is_refused():
         encoder = BertModel(BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, vocab_size=8))
     with pytest.raises(ValueError, match="decoder-only language model, such as LlamaForCausalLM, not BertModel"):
         DepthPruning("magnitude", num_removed=1).plan(encoder)
+
+
+def test_a_half_precision_model_loses_the_blocks_that_its_float32_copy_loses(tiny_llama, published):
+    half = tiny_llama().bfloat16()
+    pruner = DepthPruning("taylor", num_removed=3)
+    plans = [pruner.plan(half, published), pruner.plan(half.float(), published)]
+    assert plans[0] == plans[1] == kept(0, 1, 2, 3, 4, 8, 9)
