@@ -22,7 +22,7 @@ from ldc.models import (
 )
 from ldc.profiling import params
 from ldc.pruning import BlockRemoval
-from ldc.surgery import Plan
+from ldc.surgery import Plan, Slice
 
 TENSORS = {"base": 442, "small": 396, "tiny": 358}
 
@@ -73,6 +73,15 @@ def test_tensors_that_changed_are_not_counted_as_the_teachers(toy_parts):
     with torch.no_grad():
         student.conv_in.weight.add_(1)
     assert initialised_from_teacher(student, toy_parts.unet, plan) == 357
+
+
+def test_a_sliced_tensor_counts_as_the_teachers_and_an_added_bias_does_not(toy_parts):
+    unet = toy_parts.unet
+    path = next(name for name, _ in unet.named_modules() if name.endswith("attn1"))
+    kept = range(1, unet.get_submodule(f"{path}.to_v").out_features)
+    plan = Plan([Slice(f"{path}.to_v", kept, bias=True), Slice(f"{path}.to_out.0", None, kept)])
+    student = build_student(unet, plan)
+    assert initialised_from_teacher(student, unet, plan) == len(unet.state_dict()) == len(student.state_dict()) - 1
 
 
 def test_building_and_changing_a_student_leaves_the_teacher_alone(toy_parts):
