@@ -12,8 +12,13 @@ from ldc import runtime
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Writes metrics.json and samples.png, and with `compare` the differences to another of the same stamp.
 
-    With several `steps` or guidances: a table, a sheet and a plot over them.
+    With several `steps` or guidances: a table, a sheet and a plot over them. Of a language model samples.txt.
     """
+    language_model = runtime.find_language_model(cfg.student)
+    if language_model is not None:
+        from ldc.runtime.language_measuring import evaluate_language  # noqa: PLC0415 - see below
+
+        return evaluate_language(cfg, language_model)
     from ldc.runtime import measuring  # noqa: PLC0415 - a wrong key is answered before the libraries load
 
     measuring.check_settings(cfg)
