@@ -10,8 +10,10 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,13 @@ log = logging.getLogger(__name__)
 
 
 def encode_texts(
-    source: TextSource, tokenizer: Any, out: Path | str, *, cache: Path | None = None, progress: bool = True
+    source: TextSource,
+    tokenizer: Any,
+    out: Path | str,
+    *,
+    cache: Path | None = None,
+    num_workers: int = 0,
+    progress: bool = True,
 ) -> PackedTokens:
     """Returns the packed tokens of a source, packing what is missing.
 
@@ -39,6 +47,7 @@ def encode_texts(
         tokenizer: of transformers.
         out: folder of packed texts; this one becomes a folder in it, named by its key.
         cache: where the source puts what it fetches; None is the default cache.
+        num_workers: processes that pack a unit each at a time; 0 packs in this one.
         progress: show a progress bar on stderr, with the time that is left.
 
     Raises:
@@ -56,13 +65,10 @@ def encode_texts(
         return PackedTokens(folder)
     folder.mkdir(parents=True, exist_ok=True)
     packer = _Packer(folder, tokenizer)
-    records = []
     with tqdm(
         total=sum(unit.size for unit in units), unit="B", unit_scale=True, desc="pack", disable=not progress
     ) as bar:
-        for number, unit in enumerate(units):
-            records.append(packer.finished(number, unit) or packer.pack(number, unit, bar))
-            bar.update(sum(done.size for done in units[: number + 1]) - bar.n)
+        records = _pack_missing(packer, units, num_workers, bar)
     manifest: dict[str, Any] = {"schema": SCHEMA, "key": key, "source": source.name, "tokenizer": fingerprint}
     manifest |= {"vocabulary": len(tokenizer), "eos": tokenizer.eos_token_id, "dtype": packer.dtype.name}
     manifest |= _totals(records) | {"units": records}
@@ -83,6 +89,26 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
         rules.pop("padding"), rules.pop("truncation")  # the last call's settings
     content = json.dumps([rules, tokenizer.eos_token_id], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _pack_missing(packer: "_Packer", units: list[Unit], num_workers: int, bar: Any) -> list[dict[str, Any]]:
+    """Packs the units that are not there yet; returns the record of each unit, in order."""
+    records = {number: record for number, unit in enumerate(units) if (record := packer.finished(number, unit))}
+    missing = [number for number in range(len(units)) if number not in records]
+    bar.update(sum(units[number].size for number in records))
+    if not num_workers:
+        records |= {number: packer.pack(number, units[number], bar.update) for number in missing}
+        return [records[number] for number in range(len(units))]
+    # Not forked: a fast tokenizer that has worked on several threads before does not work in a forked process.
+    with ProcessPoolExecutor(num_workers, get_context("spawn")) as pool:
+        tasks = {pool.submit(packer.pack, number, units[number]): number for number in missing}
+        try:
+            for task in as_completed(tasks):
+                records[tasks[task]] = task.result()
+                bar.update(units[tasks[task]].size)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [records[number] for number in range(len(units))]
 
 
 def _key(units: list[Unit], fingerprint: str) -> str:
@@ -110,9 +136,9 @@ class _Packer:
         record = json.loads(path.read_text()) if path.is_file() else None
         return record if record and record["identity"] == unit.identity else None
 
-    def pack(self, number: int, unit: Unit, bar: Any) -> dict[str, Any]:
-        """Writes the files of a unit, its record last, and returns that."""
-        name, before = f"{number:05d}", bar.n
+    def pack(self, number: int, unit: Unit, advance: Callable[[int], Any] | None = None) -> dict[str, Any]:
+        """Writes the files of a unit, its record last, and returns that; `advance` is told of what was read."""
+        name, before = f"{number:05d}", 0
         record: dict[str, Any] = {"file": name, "part": unit.name, "identity": unit.identity}
         record |= {split: {"documents": 0, "tokens": 0} for split in SPLITS}
         temporary = {split: Path(self._temporary(f"{name}.{split}")) for split in SPLITS}
@@ -124,7 +150,9 @@ class _Packer:
                         files[document.split].write(ids.tobytes())
                         record[document.split]["documents"] += 1
                         record[document.split]["tokens"] += len(ids)
-                    bar.update(before + done - bar.n)
+                    if advance is not None:
+                        advance(done - before)
+                    before = done
                 for file in files.values():
                     file.flush()
                     os.fsync(file.fileno())

