@@ -67,7 +67,8 @@ class ScoreBlocks:
         with joined(f"{context.folder.parent.name}-{context.name}") as ranks:
             if ranks == 1 and not is_rank_zero():
                 return Result()  # what started these processes is not known: rank zero works alone
-            log.info("Scoring blocks by %s on %d ranks.", ", ".join(self.criteria), ranks)
+            if is_rank_zero():
+                log.info("Scoring blocks by %s on %d rank(s).", ", ".join(self.criteria), ranks)
             found, seconds = self._scored()
         if is_rank_zero():
             self._write(context, found)
@@ -97,10 +98,11 @@ class ScoreBlocks:
             start = time.monotonic()
             found.append(score_blocks(model, drawn, criterion, over_ranks=True, progress=is_rank_zero()))
             seconds[criterion.name] = round(time.monotonic() - start, 1)
-            log.info("%s: least important first: %s.", criterion.name, ", ".join(map(str, found[-1].order())))
         return found, seconds
 
     def _write(self, context: Context, found: list[BlockScores]) -> None:
+        for scores in found:
+            log.info("%s: least important first: %s.", scores.criterion, ", ".join(map(str, scores.order())))
         save_scores(context.folder, found)
         save_depth_plot(
             {scores.criterion: scores.scores for scores in found},
