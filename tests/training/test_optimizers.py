@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ldc.training import adamw
-from ldc.training.schedules import constant, constant_with_warmup, cosine
+from ldc.training.schedules import constant, constant_with_warmup, cosine, linear
 
 
 def rates(schedule, steps, **options):
@@ -23,12 +23,16 @@ def test_the_schedules_are_their_formulas():
     assert rates(constant_with_warmup, 5, warmup_steps=4) == [0.5, 1.0, 1.5, 2.0, 2.0]
     expected = [1 + math.cos(math.pi * s / 4) for s in range(5)]
     assert rates(cosine, 5, total_steps=4) == pytest.approx(expected)
+    assert rates(linear, 7, total_steps=5, warmup_steps=1) == [2.0, 2.0, 1.5, 1.0, 0.5, 0.0, 0.0]
+    assert rates(linear, 4, total_steps=8, warmup_steps=4) == [0.5, 1.0, 1.5, 2.0]
     assert rates(cosine, 7, total_steps=5, warmup_steps=1, final_ratio=0.1)[-1] == pytest.approx(0.2)
 
 
 def test_a_warmup_longer_than_the_fit_is_refused():
     with pytest.raises(ValueError, match=r"warmup_steps must be in \[0, 4\), not 4"):
         rates(cosine, 1, total_steps=4, warmup_steps=4)
+    with pytest.raises(ValueError, match=r"warmup_steps must be in \[0, 4\), not 4"):
+        rates(linear, 1, total_steps=4, warmup_steps=4)
 
 
 def test_adamw_is_fused_where_the_device_has_a_kernel_and_equals_the_plain_one():

@@ -48,10 +48,10 @@ log = logging.getLogger(__name__)
 class FitLanguage(Fitting):
     """Trains `student` by `objective`; conf/stages/fit_language.yaml says what each setting means."""
 
-    data: DictConfig
     student: str
     teacher: Any
     encoded: str | None
+    instructions: DictConfig | None
     length: int
     objective: DictConfig
     lora: Mapping[str, Any] | None

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from peft import PeftModel
 from transformers import LlamaForCausalLM
 
+from ldc import train
 from ldc.evaluation.language.retraining_curves import read_curve
 from ldc.models.language import load_language_student
-from ldc.runtime import chain, prepare
+from ldc.runtime import CONF, chain, prepare
 from tests.runtime.stages.language import save_teacher, write_text
 
 pytestmark = pytest.mark.integration
@@ -32,7 +34,7 @@ def text(tmp_path_factory):
     return write_text(tmp_path_factory.mktemp("text") / "a.txt")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def arguments(teacher, text):
     """`arguments(experiment, *stages)`: a command line of the experiment on the tiny teacher, its fits cut short."""
 
@@ -46,10 +48,13 @@ def arguments(teacher, text):
     return build
 
 
-@pytest.fixture
-def severe(trained, arguments):
+@pytest.fixture(scope="module")
+def severe(arguments, tmp_path_factory):
     """The folder of a finished run of the severe experiment."""
-    return Path(trained(*arguments("shortened_llama_severe", *RETRAINED))["run"])
+    folders = [f"paths.{name}={tmp_path_factory.mktemp(name)}" for name in ("outputs", "cache")]
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        cfg = compose("train", overrides=[*arguments("shortened_llama_severe", *RETRAINED), *folders])
+    return Path(train.main.task(cfg)["run"])
 
 
 def logits(model):
@@ -126,6 +131,38 @@ def test_the_adapters_of_a_whole_teacher_learn_from_it(trained, arguments):
     run = Path(trained(*words)["run"])
     assert artifact(run / "retrain")["metrics"]["steps"] == 4
     assert len(load_language_student(run / "retrain").model.model.layers) == 8
+
+
+def test_adapters_learn_answers_to_instructions(trained, arguments, tmp_path):
+    rows = [{"instruction": f"document {n}", "output": f"{n} {n + 1} {n + 2}"} for n in range(40)]
+    (tmp_path / "alpaca.json").write_text(json.dumps(rows))
+    words = [*arguments("shortened_llama_lora", "retrain"), *scoring(), "~stages.encode"]
+    words += [
+        "+data@stages.retrain.instructions=instructions",
+        f"stages.retrain.instructions.path={tmp_path}/alpaca.json",
+    ]
+    words += ["stages.retrain.encoded=null", "stages.retrain.length=64", "stages.retrain.micro_batch_size=2"]
+    run = Path(trained(*words)["run"])
+    rows = read_curve(run / "retrain" / "held_out.csv")
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    "more", [("stages.retrain.encoded=null",), ("+data@stages.retrain.instructions=instructions",)]
+)
+def test_neither_or_both_of_texts_and_instructions_are_refused(configured, arguments, more):
+    cfg = configured(*arguments("shortened_llama_lora", "retrain"), *more)
+    prepare(cfg)
+    with pytest.raises(ValueError, match="encoded must be null where instructions are given, and name a stage where"):
+        list(chain(cfg))
+
+
+def test_texts_are_no_instructions(configured, arguments):
+    more = ("stages.retrain.encoded=null", "+data@stages.retrain.instructions=pydoc")
+    cfg = configured(*arguments("shortened_llama_lora", "retrain"), *more)
+    prepare(cfg)
+    with pytest.raises(ValueError, match=r"data must be instructions for this, such as data=instructions, not"):
+        list(chain(cfg))
 
 
 def test_a_fit_that_is_stopped_ends_in_the_weights_and_the_curve_of_the_straight_one(trained, arguments, tmp_path):
