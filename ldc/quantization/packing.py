@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ldc.families.llama import stock_config
+from ldc.models.language.students import clear_weights
 from ldc.models.language.tensors import own_tensors
 from ldc.quantization.blockwise import QuantisedModel
 from ldc.quantization.grid import SCALE_DTYPE, Quantised
@@ -59,6 +60,7 @@ def save_quantised(
     check_packable(model)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    clear_weights(folder)
     bits = settings.bits
     others = {name: tensor for name, tensor in own_tensors(model).items() if _layer(name) not in quantised.layers}
     tensors = {name: tensor.to(settings.saved_dtype) for name, tensor in others.items()}

@@ -26,7 +26,7 @@ from ldc.quantization import GptqSettings, calibration_windows, quantise_model, 
 from ldc.runtime.checks import check_device, check_whole
 from ldc.runtime.devices import device_of
 from ldc.runtime.paths import cache_folder, locate
-from ldc.runtime.teachers import language_spec, named_teacher
+from ldc.runtime.teachers import language_spec, named_teacher, teacher_identity
 from ldc.runtime.texts import calibration_texts, text_source
 
 FACTS = "quantisation.json"
@@ -51,8 +51,10 @@ def quantize_language_model(cfg: DictConfig) -> dict[str, Any]:
         return {**summary, "dry_run": True}
     check_device(cfg.device)
     check_language_teacher(spec)
-    name = f"{Path(spec.path_or_id).stem}-{settings.bits}bit"
+    name = f"{Path(spec.path_or_id).stem}-{teacher_identity(spec)[-8:]}-{settings.bits}bit"
     folder = Path(cfg.out or Path(cfg.paths.outputs) / "quantize" / name)
+    if folder.resolve() == Path(spec.path_or_id).expanduser().resolve():
+        raise ValueError(f"out must be another folder than the student's, not {str(folder)!r}.")
     facts = quantize(spec, settings, cfg.data, cfg.calibration, folder, before, cfg.paths.cache, cfg.device)
     return {"student": str(folder), **summary, **facts}
 
@@ -164,11 +166,15 @@ def quantised_before(spec: LanguageTeacher) -> str | None:
 
 
 def say_quantised_before(before: str | None) -> None:
-    """Warns of a comparison that would flatter: weights that lie near a coarse grid lose less on another one."""
+    """Warns that losses add up, and that the parent's own file may be as small.
+
+    Weights on one coarse grid are not near another: those of SmolLM2-135M, which were Q4_1, are rounded to 4 bits in
+    groups of 64 with a relative error of 0.107, normally distributed ones with 0.103.
+    """
     if before is not None:
         log.warning(
-            "The parent's weights had already been through %s: what this quantisation loses is not what one of the "
-            "weights as trained would lose.",
+            "The parent's weights had already been through %s: what this quantisation loses comes on top of what that "
+            "one lost, and its size is to be compared with that one's, too.",
             before,
         )
 

@@ -86,6 +86,12 @@ def test_a_quantised_folder_is_not_quantised_again(quantised, tmp_path):
     assert "must have plain weights to be quantised, but those of" in again.err[-1]
 
 
+def test_a_model_is_not_overwritten_by_its_quantised_self(quantised, llama):
+    said = quantised(f"out={llama}")
+    assert said.code == 2
+    assert said.err[-1].startswith("out must be another folder than the student's, not ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -74,7 +74,8 @@ def test_each_block_sees_what_the_quantised_blocks_before_it_give_out(small_llam
 
 def test_within_a_block_layers_see_the_quantised_layers_before_them_if_sequential(small_llama, ids):
     found = [
-        quantise_model(small_llama(num_hidden_layers=1), ids, GptqSettings(bits=3, sequential=s)).layers for s in (1, 0)
+        quantise_model(small_llama(num_hidden_layers=1), ids, GptqSettings(bits=3, sequential=s)).layers
+        for s in (True, False)
     ]
     same = {name: torch.equal(found[0][name].codes, found[1][name].codes) for name in found[0]}
     assert same["model.layers.0.self_attn.q_proj"]

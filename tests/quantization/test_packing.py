@@ -51,6 +51,25 @@ def test_stock_transformers_loads_exactly_what_was_measured(small_llama, ids, tm
         assert torch.equal(stock(tmp_path)(ids).logits, measured)
 
 
+def test_biases_of_the_projections_are_kept(ids, tmp_path):
+    from transformers import Qwen2Config, Qwen2ForCausalLM  # noqa: PLC0415 - costs seconds
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 256}
+    model = Qwen2ForCausalLM(Qwen2Config(**sizes, num_attention_heads=4, num_key_value_heads=2)).eval()
+    torch.nn.init.normal_(model.model.layers[1].self_attn.q_proj.bias)
+    measured = saved(tmp_path, model.requires_grad_(requires_grad=False), ids)
+    with torch.no_grad():
+        assert torch.equal(stock(tmp_path)(ids).logits, measured)
+
+
+def test_a_folder_never_holds_the_weights_of_two(small_llama, ids, tmp_path):
+    for name in ("student.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"):
+        (tmp_path / name).touch()
+    saved(tmp_path, small_llama(), ids)
+    assert [path.name for path in tmp_path.glob("*safetensors*")] == ["model.safetensors"]
+
+
 def test_cached_generation_equals_uncached(small_llama, ids, tmp_path):
     saved(tmp_path, small_llama(), ids)
     model = stock(tmp_path)

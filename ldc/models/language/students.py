@@ -65,9 +65,7 @@ def save_language_student(
         _check_described(plan, parent_config)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in (WEIGHTS_FILE, *_STOCK):
-        for path in folder.glob(pattern):  # a folder must never hold the weights of two students
-            path.unlink()
+    clear_weights(folder)
     _without_paths(model)
     if stock:
         model.save_pretrained(folder)
@@ -89,6 +87,13 @@ def _check_described(plan: Plan, parent_config: Any) -> None:
         )
     if parent_config is None and any(edit.path == BLOCKS for edit in plan.edits):
         raise ValueError("parent_config must be given for a student that lost both blocks and channels.")
+
+
+def clear_weights(folder: Path) -> None:
+    """Takes a student's weights out of a folder that is about to get others: it must never hold those of two."""
+    for pattern in (WEIGHTS_FILE, *_STOCK):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def _without_paths(model: Any) -> None:
