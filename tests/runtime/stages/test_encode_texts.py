@@ -75,3 +75,12 @@ def test_a_teacher_without_a_tokenizer_is_refused(stage, teacher):
         ValueError, match=r"teacher must have a tokenizer, but .*teacher \(pretrained weights\) has none\."
     ):
         kind.run(context)
+
+
+def test_random_weights_take_the_tokenizer_of_their_architectures_folder(stage, teacher):
+    random = ["teacher.weights=random", f"teacher.architecture={teacher}"]
+    kind, context = stage(*random)
+    assert kind.run(context).metrics["train"]["documents"] > 0
+    kind, context = stage(random[0], "teacher.architecture=llama_7b")
+    with pytest.raises(ValueError, match=r"teacher must have a tokenizer, but .* \(random weights\) has none\."):
+        kind.run(context)
