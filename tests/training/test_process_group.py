@@ -21,12 +21,14 @@ def summed(name, rank):
         return ranks, total.item()
 
 
-def test_ranks_of_torchrun_meet_again_and_again(tmp_path):
+def test_ranks_of_torchrun_meet_again_and_again_and_a_fit_can_follow(tmp_path):
     def work(rank):
         found = [summed(name, rank) for name in ("one", "two")]
-        return found, distributed.is_initialized()
+        left = distributed.is_initialized()
+        distributed.init_process_group("gloo")  # as Lightning does
+        return found, left, summed("three", rank)
 
-    assert torchrun(work, 2, tmp_path) == [([(2, 3), (2, 3)], False)] * 2
+    assert torchrun(work, 2, tmp_path) == [([(2, 3), (2, 3)], False, (2, 3))] * 2
 
 
 def test_tasks_of_srun_meet_again_and_again(tmp_path):
