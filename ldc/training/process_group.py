@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import distributed
 
+_PORTS = range(25_000, 32_000)  # above those that Lightning makes of SLURM's job ids, below those that systems give out
+_kept: list[distributed.Store] = []
 _PATIENCE = timedelta(hours=24)  # a rank with fewer or faster GPUs waits for the slowest, not for half an hour
 
 
@@ -30,17 +32,26 @@ def joined(name: str) -> Iterator[int]:
         yield 1
         return
     rank, size = environment.global_rank(), environment.world_size()
-    # Asking for the address and port writes them to MASTER_ADDR and MASTER_PORT, where SLURM does not.
-    meeting = f"tcp://{environment.main_address}:{environment.main_port}"
-    method = "env://" if distributed.is_torchelastic_launched() else meeting
-    store, _, _ = next(distributed.rendezvous(method, rank, size))
-    own = distributed.PrefixStore(f"ldc-{name}", store)
+    own = distributed.PrefixStore(f"ldc-{name}", _store(environment, rank, size))
     distributed.init_process_group("gloo", store=own, rank=rank, world_size=size, timeout=_PATIENCE)
     try:
         yield size
-        distributed.barrier()  # the store lives in rank zero's process: none may leave while others still meet
     finally:
         distributed.destroy_process_group()
+
+
+def _store(environment: Any, rank: int, size: int) -> distributed.Store:
+    """Returns where the ranks read each other's addresses: torchrun's store, or one in rank zero's process.
+
+    The latter is kept as long as the process, on a port that no fit takes: if it ended with a group, a rank that is
+    early for the next one could still reach the old.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return next(distributed.rendezvous("env://", rank, size))[0]
+    if not _kept:
+        port = _PORTS.start + environment.main_port % len(_PORTS)
+        _kept.append(distributed.TCPStore(environment.main_address, port, size, is_master=rank == 0))
+    return _kept[0]
 
 
 def _environment() -> Any:
