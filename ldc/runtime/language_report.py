@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ldc.evaluation.language.plots import DEPTH, PARENT, WIDTH, save_perplexity_over_size, save_speed_over_size
+from ldc.evaluation.language.plots import DEPTH, PARENT, SAME, WIDTH, save_perplexity_over_size, save_speed_over_size
 from ldc.evaluation.tables import markdown_table, save_table
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
-SAME = "same size"
 _APART = "stamp"
 
 

@@ -8,16 +8,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
-PARENT, DEPTH, WIDTH = "parent", "depth", "width"
-_MARKERS = {PARENT: "*", DEPTH: "o", WIDTH: "s"}
-_COLOURS = {PARENT: "black", DEPTH: "tab:blue", WIDTH: "tab:orange"}
+PARENT, DEPTH, WIDTH, SAME = "parent", "depth", "width", "same size"
+_MARKERS = {PARENT: "*", DEPTH: "o", WIDTH: "s", SAME: "D"}
+_COLOURS = {PARENT: "black", DEPTH: "tab:blue", WIDTH: "tab:orange", SAME: "tab:grey"}
 
 
 def save_perplexity_over_size(rows: Sequence[Row], columns: Sequence[str], path: Path) -> None:
     """Draws perplexity, logarithmic, over parameters: a panel a text, a line a method, the parent's as a level.
 
     Args:
-        rows: each with "params", "method", "kind" (parent, depth or width) and the columns; others are left out.
+        rows: each with "params", "method", "kind" (parent, depth, width or same size) and the columns; others are left out.
         columns: names of perplexities.
         path: of the picture.
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from ldc.evaluation.language.plots import DEPTH, save_speed_over_size
+from ldc.evaluation.language.plots import SAME, save_speed_over_size
 from ldc.models.language import LanguageModel
 from ldc.profiling import GenerationProtocol, time_generation
 from ldc.runtime.checks import check_device
@@ -58,7 +58,7 @@ class Generation:
             for cell in self._protocol.cells():
                 rows += self._time(models, *cell)
         if any(row.get("tokens_per_second") for row in rows):
-            save_speed_over_size([{**row, "kind": DEPTH} for row in rows], folder / "speed.png")
+            save_speed_over_size([{**row, "kind": SAME} for row in rows], folder / "speed.png")
         return {**self.describe(), "stamp": speed_stamp(self._protocol, by_turns=self.by_turns), "rows": rows}
 
     def _time(self, models: dict[str, LanguageModel], batch_size: int, new_tokens: int) -> list[dict[str, Any]]:
