@@ -58,7 +58,7 @@ def evaluate_language(cfg: DictConfig, found: FoundLanguageModel) -> dict[str, A
 
 
 def _checked(cfg: DictConfig) -> tuple[LanguageQuality, GenerationProtocol | None, Any]:
-    shipped = OmegaConf.load(CONF / "evaluate.yaml")
+    shipped: Any = OmegaConf.load(CONF / "evaluate.yaml")
     for name in OF_IMAGES:
         if cfg[name] != shipped[name]:
             raise ValueError(f"{name} must be left out with {cfg.student}, a language model, not {cfg[name]!r}.")

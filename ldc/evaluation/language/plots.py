@@ -17,7 +17,7 @@ def save_perplexity_over_size(rows: Sequence[Row], columns: Sequence[str], path:
     """Draws perplexity, logarithmic, over parameters: a panel a text, a line a method, the parent's as a level.
 
     Args:
-        rows: each with "params", "method", "kind" (parent, depth, width or same size) and the columns; others are left out.
+        rows: each with "params", "method", "kind" (parent, depth, width, same size) and columns; others are left out.
         columns: names of perplexities.
         path: of the picture.
 
