@@ -34,12 +34,13 @@ def batches():
 
 @pytest.fixture
 def train(tiny_llama, tmp_path, batches):
-    def run(name, *, lr=1e-2, keep=True, stop=None, every=2):
+    def run(name, *, lr=1e-2, keep=True, stop=None, every=2, **options):
         folder = tmp_path / name
         module = DistillationModule(
             LanguageModelling(),
             CausalScores(tiny_llama(num_hidden_layers=1, tie_word_embeddings=True)),
             optimizer=functools.partial(adamw, lr=lr),
+            **options,
         )
         best = BestWeights() if keep else None
         held_out = HeldOut(batches, folder, every, best)
@@ -136,6 +137,27 @@ def test_a_tied_weight_is_in_a_checkpoint_once(train):
     assert "student.model.model.embed_tokens.weight" in names
     assert "average.model.model.embed_tokens.weight" in names
     assert not any("lm_head" in name for name in names)
+
+
+def test_a_compiled_and_checkpointed_student_has_the_curve_of_the_plain_one(train):
+    _, plain, _ = train("plain")
+    # Traced and split as by any backend, without a compiler.
+    _, compiled, _ = train("compiled", compile={"backend": "eager"}, gradient_checkpointing=True)
+    losses = [[row[3] for row in held_out.rows] for held_out in (plain, compiled)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_padding_is_not_counted_as_tokens_read(train, tmp_path, monkeypatch):
+    collate = TokenStream.collate
+
+    def padded(self, samples):
+        batch = collate(self, samples)
+        batch.mask[:, :3] = 0
+        return batch
+
+    monkeypatch.setattr(TokenStream, "collate", padded)
+    train("run")
+    assert read_curve(tmp_path / "run" / "held_out.csv")[-1]["tokens"] == STEPS * BATCH * (LENGTH - 3)
 
 
 def test_no_held_out_text_is_refused(tmp_path):
