@@ -165,6 +165,18 @@ def test_texts_are_no_instructions(configured, arguments):
         list(chain(cfg))
 
 
+def test_a_student_of_a_plan_is_retrained_into_one_of_the_same_plan(trained, arguments):
+    words = [word for word in arguments("shortened_llama_lora", "retrain") if not word.startswith("pruner.")]
+    words += ["pruner=flap", "~pruner.num_removed", "pruner.ratio=0.1", "stages.prune.scores=null", "~stages.score"]
+    run = Path(trained(*words)["run"])
+    pruned, retrained = (load_language_student(run / stage).model for stage in ("prune", "retrain"))
+    shapes = [{name: tensor.shape for name, tensor in model.state_dict().items()} for model in (pruned, retrained)]
+    assert shapes[0] == shapes[1]
+    assert not torch.allclose(logits(pruned), logits(retrained), atol=1e-3)
+    assert (run / "retrain" / "student.safetensors").is_file()
+    assert not (run / "retrain" / "model.safetensors").exists()
+
+
 def test_a_fit_that_is_stopped_ends_in_the_weights_and_the_curve_of_the_straight_one(trained, arguments, tmp_path):
     words = [*arguments("shortened_llama_lora", "retrain"), *scoring()]
     straight = Path(trained(*words, "run=straight")["run"]) / "retrain"
