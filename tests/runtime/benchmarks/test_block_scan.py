@@ -73,3 +73,11 @@ def test_ways_that_do_not_agree_are_not_compared():
 def test_settings_that_cannot_be_are_refused(scan, setting, sentence):
     with pytest.raises(ValueError, match=sentence):
         scan(setting).check(dry_run=True)
+
+
+def test_a_teacher_that_is_not_here_is_counted_and_not_run(scan):
+    bench = scan("teacher.weights=pretrained", "teacher.path_or_id=/nowhere")
+    bench.check(dry_run=True)
+    assert bench.describe()["params"] == 528_192
+    with pytest.raises(ValueError, match="/nowhere"):
+        bench.check(dry_run=False)
