@@ -95,6 +95,25 @@ def test_a_card_of_weights_with_zero_points_loads_them(quantised):
     assert (ours - stock).norm() < 0.01 * ours.norm()
 
 
+def test_an_evaluation_measures_the_quantised_model_and_its_file(quantised):
+    arguments = (
+        "+stages@stages.evaluate=evaluate_language",
+        "+stages.evaluate.settings.eight.model=quantise",
+        "+stages.evaluate.settings.parent.model=teacher",
+        "stages.evaluate.quality.window=32",
+        "stages.evaluate.timed=[]",
+        "stages.evaluate.max_new_tokens=2",
+        "stages.quantise.bits=8",
+    )
+    artifact = quantised(*arguments)
+    eight, parent = find(artifact.folder.parent / "evaluate").metrics["table"]
+    perplexities = [key for key in eight if key.startswith("ppl ")]
+    assert perplexities
+    assert [eight[key] for key in perplexities] == pytest.approx([parent[key] for key in perplexities], rel=0.01)
+    assert all(eight[key] != parent[key] for key in perplexities)
+    assert eight["MB"] < parent["MB"]
+
+
 def test_other_settings_are_another_artifact(quantised):
     assert quantised("run=one").id != quantised("run=two", "stages.quantise.act_order=false").id
 
