@@ -124,12 +124,12 @@ def time_generation(
         protocol: of the runs.
         batch_size: M.
         new_tokens: L.
-        progress: shows a bar.
+        progress: shows a bar on terminals.
     """
     timers = {label: _Timer(model, protocol, new_tokens) for label, model in models.items()}
     full: set[str] = set()
     title = f"M {batch_size}, L {new_tokens}"
-    for number in tqdm(range(protocol.runs), desc=title, unit="run", leave=False, disable=not progress):
+    for number in tqdm(range(protocol.runs), desc=title, unit="run", leave=False, disable=None if progress else True):
         for label in [label for label in models if label not in full]:
             try:
                 timers[label].run(prompts[label].expand(batch_size, -1), protocol.seed + number)

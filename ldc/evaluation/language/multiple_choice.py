@@ -81,7 +81,7 @@ def accuracy(
         questions: N of them, of `questions_of`.
         batch_size: sequences of one pass.
         bos: a BOS token stands before each context (the harness' `add_bos_token`, false there too).
-        title: of a progress bar; None: none is shown.
+        title: of a progress bar, which terminals alone show; None: none.
 
     Raises:
         ValueError: there are no questions, or `bos` is asked of a tokenizer without one.
@@ -122,7 +122,7 @@ def log_likelihoods(model: Any, scored: Sequence[_Scored], batch_size: int, titl
     scores = torch.zeros(len(scored), dtype=torch.float64, device=device)
     order = sorted(range(len(scored)), key=lambda place: -len(scored[place].ids))
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-    for places in tqdm(batches, desc=title, unit="batch", leave=False, disable=title is None):
+    for places in tqdm(batches, desc=title, unit="batch", leave=False, disable=True if title is None else None):
         own = [scored[place] for place in places]
         longest, first = len(own[0].ids), min(item.start for item in own)
         ids = torch.tensor([item.ids + [_PAD] * (longest - len(item.ids)) for item in own]).to(device)  # (B, L)

@@ -87,12 +87,12 @@ def perplexity(model: Any, windows: Tensor, *, batch_size: int = BATCH_SIZE, tit
         model: of transformers, or any module with its output's `logits` (B, L, V).
         windows: (W, L) int64, of `text_windows`.
         batch_size: windows of one pass.
-        title: of a progress bar; None: none is shown.
+        title: of a progress bar, which terminals alone show; None: none.
     """
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64, device=device)
     batches = windows.split(batch_size)
-    for batch in tqdm(batches, desc=title, unit="batch", leave=False, disable=title is None):
+    for batch in tqdm(batches, desc=title, unit="batch", leave=False, disable=True if title is None else None):
         ids = batch.to(device, non_blocking=True)  # (B, L)
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()  # (B, L - 1, V)
         total += F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
