@@ -24,7 +24,7 @@ class TextRequest(NamedTuple):
 
 def refuse_settings(cfg: DictConfig, names: Sequence[str], of: str) -> None:
     """Raises ValueError for a setting that the model has no use for and that is not as conf/generate.yaml has it."""
-    shipped = OmegaConf.load(CONF / "generate.yaml")
+    shipped: Any = OmegaConf.load(CONF / "generate.yaml")
     for name in names:
         if cfg[name] != shipped[name]:
             raise ValueError(f"{name} must be left out with {cfg.student}, which is {of}, not {cfg[name]!r}.")
