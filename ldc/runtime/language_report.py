@@ -79,6 +79,7 @@ def write_report(
     (folder / "table.md").write_text("\n".join(map(markdown_table, tables)))
     save_table([_compact(row) for row in rows], folder / "table.png")
     columns = [column for column in rows[0] if column.startswith("ppl ")]
+    columns = [column for column in columns if not column.endswith(")")] or columns  # one convention tells the curve
     save_perplexity_over_size(rows, columns, folder / "perplexity.png")
     if any(speed.get("tokens_per_second") for speed in speeds):
         save_speed_over_size(speeds, folder / "speed.png")

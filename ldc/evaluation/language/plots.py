@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -29,8 +30,10 @@ def save_perplexity_over_size(rows: Sequence[Row], columns: Sequence[str], path:
         raise ValueError("rows must have a perplexity to be drawn, but none does.")
     figure = Figure(figsize=(5.5 * len(columns), 4.5), layout="constrained")
     FigureCanvasAgg(figure)  # no pyplot: no global state, no display
+    palette: Any = colormaps["tab20"]  # there are more methods than colours by default
     for place, column in enumerate(columns, start=1):
         axes = figure.add_subplot(1, len(columns), place)
+        axes.set_prop_cycle(color=palette.colors)
         for method, own in _by_method(rows, column).items():
             _draw_method(axes, method, own, column)
         axes.set_yscale("log")
