@@ -94,7 +94,7 @@ class FitLanguage(Fitting):
             floating_dtype(name)
 
     def _check_networks(self) -> None:
-        meta, lora = meta_language_model(language_spec(self.teacher)), Lora.from_config(self.lora)
+        meta, lora = meta_language_model(language_spec(self.teacher)), self._lora()
         context = getattr(meta.config, "max_position_embeddings", None)
         if context is not None and self.length > context:
             raise ValueError(f"length must be at most the model's context of {context} tokens, not {self.length}.")
@@ -102,11 +102,15 @@ class FitLanguage(Fitting):
             check_targets(meta, lora.targets or LANGUAGE_TARGETS)
         check_needs(instantiate(self.objective), meta, None)
 
+    def _lora(self) -> Lora | None:
+        """Returns the settings of adapters; a pruned model's parent is another, unless they say otherwise."""
+        return None if self.lora is None else Lora.from_config({"teacher": "other", **self.lora})
+
     def run(self, context: Context) -> Result:
         torch.manual_seed(self.seed)  # initial values of adapters; what concerns samples has draws of its own
         start, plan, parent_config = self._start(context)
         data = training_texts(self, context, start.tokenizer)
-        model, lora = start.model.requires_grad_(requires_grad=True), Lora.from_config(self.lora)
+        model, lora = start.model.requires_grad_(requires_grad=True), self._lora()
         if lora is not None:
             lora.add_to(model, LANGUAGE_TARGETS)
         student, objective = CausalScores(model), instantiate(self.objective, seed=self.seed)
