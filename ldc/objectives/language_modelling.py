@@ -66,13 +66,17 @@ class CausalScores(nn.Module):
         parent: Tensor | None = None,
         temperature: float = 1.0,
     ) -> Tensor | TokenSums:
-        """Returns the logits (B, L, V), or, of labels (B, L) and perhaps a parent's logits, the sums over labels."""
+        """Returns the logits (B, L - 1, V) of all tokens but the first, or, of labels (B, L), the sums over labels.
+
+        `parent` are a parent's logits (B, L - 1, V). They are read where they are: a copy would cost gigabytes.
+        """
         states = self.model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state  # (B, L, D)
+        states = states[:, :-1]  # nothing follows the last place
         if labels is None:
             return self.head(states)
-        places = states[:, :-1].flatten(0, 1).split(self.chunk_tokens)
+        places = states.flatten(0, 1).split(self.chunk_tokens)
         wanted = labels[:, 1:].flatten().split(self.chunk_tokens)
-        theirs: Any = [None] * len(places) if parent is None else parent[:, :-1].flatten(0, 1).split(self.chunk_tokens)
+        theirs: Any = [None] * len(places) if parent is None else parent.flatten(0, 1).split(self.chunk_tokens)
         sums = [
             checkpoint(self._sums, *chunk, temperature, use_reentrant=False)
             if len(places) > 1 and torch.is_grad_enabled()

@@ -4,7 +4,7 @@
 
 Shortened LLaMA itself retrains on the texts' own tokens alone; see ldc.objectives.language_modelling for that term.
 
-Legend: z, z^P logits of student and parent (B, L, V), N labels, T temperature.
+Legend: z, z^P logits of student and parent (B, L - 1, V), N labels, T temperature.
 """
 
 from typing import Any
@@ -49,7 +49,7 @@ class LogitDistillation(LanguageModelling):
         """Returns total, task and logits, and what enters the total, scalars in float32."""
         teacher = given(networks.teacher, "teacher")
         with torch.no_grad():
-            parent = teacher(batch.ids, batch.mask)  # (B, L, V)
+            parent = teacher(batch.ids, batch.mask)  # (B, L - 1, V)
         sums = networks.student(batch.ids, batch.mask, batch.labels, parent, self.temperature)
         terms = {"task": token_mean(sums.task, sums.count), "logits": token_mean(sums.logits, sums.count)}
         return report(terms, self.weights)

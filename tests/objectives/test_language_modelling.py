@@ -84,6 +84,23 @@ def test_a_student_that_equals_its_parent_has_no_logits_term(models, batch):
     assert LogitDistillation()(Networks(scores, scores), batch)["logits"].item() == pytest.approx(0, abs=1e-6)
 
 
+def test_the_parents_logits_are_read_where_they_are(models, batch):
+    """A copy of them would be the largest tensor of a step: gigabytes at a vocabulary of 128,000."""
+    student, parent = models
+    held, read = [], []
+
+    class Watched(CausalScores):
+        def _sums(self, states, labels, parent, t):
+            read.append(parent.untyped_storage().data_ptr())
+            return super()._sums(states, labels, parent, t)
+
+    hook = parent.lm_head.register_forward_hook(lambda _module, _args, z: held.append(z.untyped_storage().data_ptr()))
+    LogitDistillation()(Networks(Watched(student, 5), CausalScores(parent)), batch)
+    hook.remove()
+    assert len(read) == 5
+    assert set(read) == set(held)
+
+
 def test_the_parent_gets_no_gradient(models, batch):
     student, parent = models
     parent.zero_grad()
@@ -123,7 +140,7 @@ def test_relatives_have_their_own_logits(name, batch):
     )
     model = getattr(transformers, f"{name}ForCausalLM")(config).eval()
     with torch.no_grad():
-        expected = model(input_ids=batch.ids, attention_mask=batch.mask).logits
+        expected = model(input_ids=batch.ids, attention_mask=batch.mask).logits[:, :-1]
         torch.testing.assert_close(CausalScores(model)(batch.ids, batch.mask), expected)
 
 
