@@ -35,6 +35,6 @@ class StepLosses:
         else:
             shares = torch.stack(weights)  # (micro-batches,)
             sums = (torch.stack(rows) * shares[:, None]).sum(0)
-            *sums_of_all, weight = reduce(torch.cat([sums, shares.sum().view(1)]), reduce_op="mean").tolist()
-            values = [value / weight for value in sums_of_all]
+            of_all = reduce(torch.cat([sums, shares.sum().view(1)]), reduce_op="mean")
+            values = (of_all[:-1] / of_all[-1]).tolist()  # NaN where nothing weighs: the finite check stops the fit
         return dict(zip(self._names, values, strict=True))
