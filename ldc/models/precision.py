@@ -1,8 +1,15 @@
-"""Casts what a model saves, and nothing else."""
+"""Precision of a model: casts of what it saves and nothing else, and float32 copies for gradients."""
 
+import copy
+import logging
+from itertools import chain
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+_HALF = {torch.float16, torch.bfloat16}
 
 
 def cast(model: Any, dtype: torch.dtype) -> Any:
@@ -15,3 +22,28 @@ def cast(model: Any, dtype: torch.dtype) -> Any:
         if tensor.is_floating_point():
             tensor.data = tensor.data.to(dtype)
     return model
+
+
+def in_float32(model: Any, criterion: str) -> Any:
+    """Returns the model, or a float32 copy of a half-precision one: in half, gradients this small are mostly zero.
+
+    No half-precision copy is made on the way: 7 billion parameters take 28 GB beside the model's own 14 GB.
+
+    Args:
+        model: of any precision; it is not changed.
+        criterion: whose gradients they are, for the log.
+    """
+    half = {parameter.dtype for parameter in model.parameters()} & _HALF
+    if not half:
+        return model
+    names = " and ".join(sorted(map(str, half)))
+    logger.info("The model is in %s: %s scores it in float32, in a copy.", names, criterion)
+    tensors = chain(model.parameters(), model.buffers())
+    return copy.deepcopy(model, {id(tensor): _single(tensor) for tensor in tensors})
+
+
+def _single(tensor: Tensor) -> Tensor:
+    if tensor.dtype not in _HALF:
+        return copy.deepcopy(tensor)
+    single = tensor.detach().float()
+    return nn.Parameter(single, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else single

@@ -3,10 +3,7 @@
 Legend: S sequences, L tokens.
 """
 
-import copy
-import logging
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,12 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ldc.families.llama import blocks
+from ldc.models.precision import in_float32
 from ldc.pruning.depth.criterion import Scored, Tick, check_batch_size
 from ldc.pruning.depth.reductions import check_reductions, reduce_block, reduce_weight, scored_weights
-from ldc.pruning.depth.walk import evaluating, next_token_loss, without
-
-log = logging.getLogger(__name__)
-_HALF = {torch.float16, torch.bfloat16}
+from ldc.pruning.depth.walk import differentiable, evaluating, next_token_loss, without
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class Taylor:
         self, model: Any, ids: Tensor | None, places: Sequence[int], removed: Collection[int], tick: Tick
     ) -> Scored:
         assert ids is not None  # noqa: S101 - needs_data
-        model, scores = _in_float32(model), {}
+        model, scores = in_float32(model, "Taylor"), {}
         for group in self._groups(places):
             weights = {place: self._weights(model, place) for place in group}
             flat = [weight for found in weights.values() for weight in found]
@@ -96,37 +91,14 @@ class Taylor:
             tick(done - before)
 
         batches = ids.split(self.batch_size)
-        with _differentiable(model, weights):
+        with differentiable(model, weights):
             for number, batch in enumerate(batches, start=1):
                 last = number == len(batches)
                 hooks = [weight.register_post_accumulate_grad_hook(reduce) for weight in weights] if last else []
-                next_token_loss(model(input_ids=batch, use_cache=False).logits, batch).backward()
-                for hook in hooks:
-                    hook.remove()
+                try:
+                    next_token_loss(model(input_ids=batch, use_cache=False).logits, batch).backward()
+                finally:  # one that stayed after an error would take the gradients of the next attempt
+                    for hook in hooks:
+                        hook.remove()
                 tick(0 if last else num_blocks)
         return [values[id(weight)] for weight in weights]
-
-
-def _in_float32(model: Any) -> Any:
-    """Returns the model, or a float32 copy of a half-precision one: in half, gradients this small are mostly zero."""
-    half = {parameter.dtype for parameter in model.parameters()} & _HALF
-    if not half:
-        return model
-    log.info("The model is in %s: Taylor scores it in float32, in a copy.", " and ".join(sorted(map(str, half))))
-    return copy.deepcopy(model).float()
-
-
-@contextmanager
-def _differentiable(model: Any, weights: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Lets gradients reach these weights alone; flags and gradients are as before afterwards."""
-    before = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    chosen = {id(weight) for weight in weights}
-    try:
-        for parameter, _, _ in before:
-            parameter.grad = None
-            parameter.requires_grad_(id(parameter) in chosen)
-        yield
-    finally:
-        for parameter, flag, gradient in before:
-            parameter.requires_grad_(flag)
-            parameter.grad = gradient

@@ -115,6 +115,22 @@ def evaluating(model: Any) -> Iterator[None]:
         model.train(training)
 
 
+@contextmanager
+def differentiable(model: Any, weights: Sequence[Tensor]) -> Iterator[None]:
+    """Lets gradients reach these weights alone; flags and gradients are as before afterwards."""
+    before = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    chosen = {id(weight) for weight in weights}
+    try:
+        for parameter, _, _ in before:
+            parameter.grad = None
+            parameter.requires_grad_(id(parameter) in chosen)
+        yield
+    finally:
+        for parameter, flag, gradient in before:
+            parameter.requires_grad_(flag)
+            parameter.grad = gradient
+
+
 def check_ids(ids: Tensor, vocabulary: int) -> None:
     """Raises ValueError for calibration tokens from which nothing can be predicted."""
     if ids.ndim != 2 or ids.dtype != torch.int64 or ids.shape[0] < 1 or ids.shape[1] < 2:  # noqa: PLR2004 - (S, L), L >= 2

@@ -3,10 +3,7 @@
 Legend: S samples, L tokens, G KV groups, F neurons.
 """
 
-import copy
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,14 +11,14 @@ from torch import Tensor
 
 from ldc.families.llama import blocks
 from ldc.families.llama_width import Widths, gradient_sums, weights
+from ldc.models.precision import in_float32
 from ldc.profiling import params as num_params
 from ldc.pruning.budget import Budget
-from ldc.pruning.depth.walk import evaluating, next_token_loss
+from ldc.pruning.depth.criterion import check_batch_size
+from ldc.pruning.depth.walk import differentiable, evaluating, next_token_loss
 from ldc.pruning.width.result import WidthResult, width_result
 from ldc.pruning.width.scores import WidthScores, calibration_ids, check_scores
 from ldc.pruning.width.sizes import Removed, even_removal, keep_highest, model_widths, params_left, removed_params
-
-logger = logging.getLogger(__name__)
 
 
 class LlmPruner:
@@ -62,8 +59,7 @@ class LlmPruner:
             raise ValueError(
                 f"protect_first and protect_last must not be negative, not {protect_first}, {protect_last}."
             )
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+        check_batch_size(batch_size)
         self.protect_first, self.protect_last = protect_first, protect_last
         self.batch_size, self.cut_heads = batch_size, cut_heads
 
@@ -119,9 +115,7 @@ class LlmPruner:
         Raises:
             ValueError: the loss is not finite.
         """
-        if any(parameter.dtype != torch.float32 for parameter in model.parameters()):
-            logger.info("The model is copied to float32, which gradients need.")
-            model = copy.deepcopy(model).float()
+        model = in_float32(model, "LLM-Pruner")
         each = [weights(block) for block in blocks(model)]
         gradients = self._gradients(model, ids, [weight for named in each for weight in named.values()])
         groups, neurons = [], []
@@ -133,16 +127,15 @@ class LlmPruner:
         return WidthScores(groups, neurons)
 
     def _gradients(self, model: Any, ids: Tensor, leaves: list[Tensor]) -> Iterator[Tensor]:
-        total: list[Tensor] = []
-        with evaluating(model), _requiring_gradient(leaves), torch.enable_grad():
+        with evaluating(model), differentiable(model, leaves), torch.enable_grad():
             for batch in ids.split(self.batch_size):
                 logits = model(input_ids=batch, use_cache=False).logits
                 loss = next_token_loss(logits, batch) * (len(batch) / len(ids))
                 if not bool(loss.isfinite()):
                     raise ValueError(f"loss on the calibration set must be finite, not {loss.item()}.")
-                found = torch.autograd.grad(loss, leaves)
-                total = list(found) if not total else [a.add_(b) for a, b in zip(total, found, strict=True)]
-        return iter(total)
+                loss.backward()  # into `.grad`, layer by layer: gradients of one batch alone are never all there
+            gradients: list[Any] = [leaf.grad for leaf in leaves]
+        return iter(gradients)
 
 
 def _published(each: Sequence[Widths], budget: Budget, *, cut_heads: bool) -> Removed:
@@ -150,15 +143,3 @@ def _published(each: Sequence[Widths], budget: Budget, *, cut_heads: bool) -> Re
     groups = [(w.groups * w.head_dim - int(w.groups * w.head_dim * left)) // w.head_dim for w in each]
     groups = groups if cut_heads else [0] * len(each)
     return Removed(groups, [w.neurons - int(w.neurons * left) for w in each])
-
-
-@contextmanager
-def _requiring_gradient(leaves: Sequence[Tensor]) -> Iterator[None]:
-    before = [leaf.requires_grad for leaf in leaves]
-    for leaf in leaves:
-        leaf.requires_grad = True
-    try:
-        yield
-    finally:
-        for leaf, required in zip(leaves, before, strict=True):
-            leaf.requires_grad = required

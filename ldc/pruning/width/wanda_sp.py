@@ -3,7 +3,7 @@
 Legend: S samples, L tokens, C input channels of a projection, H its outputs, G KV groups, F neurons.
 """
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from ldc.families.llama import blocks
 from ldc.families.llama_width import DOWN, OUT, widths
 from ldc.profiling import params as num_params
 from ldc.pruning.budget import Budget
+from ldc.pruning.depth.walk import Walk, evaluating
 from ldc.pruning.width.result import WidthResult, width_result
-from ldc.pruning.width.scores import WidthScores, calibration_ids, check_scores, hooked, run_blocks
+from ldc.pruning.width.scores import WidthScores, calibration_ids, check_scores, hooked
 from ldc.pruning.width.sizes import (
     Removed,
     even_removal,
@@ -88,47 +89,59 @@ class WandaSp:
         return Removed(groups, [int(ratio * w.neurons) for w in each])
 
 
-def score_in_order(model: Any, ids: Tensor, removed: Removed) -> WidthScores:
+@torch.no_grad()
+def score_in_order(model: Any, ids: Tensor, removed: Removed, batch_size: int = 16) -> WidthScores:
     """Returns the scores of every block, each measured on what the blocks before it put out when pruned.
 
-    All samples go through at once, block by block.
+    All samples have gone through a block before the next one is reached: between two blocks only the residual stream
+    of all samples is held, within one what `batch_size` of them need.
 
     Args:
         model: the unedited model.
         ids: (S, L).
         removed: what each block loses, for the blocks behind it.
+        batch_size: samples at a time; the scores do not depend on it.
     """
-    scores: list[tuple[Tensor, Tensor]] = []
-    handles = []
-    for index, block in enumerate(blocks(model)):
-        inputs = _Inputs(block.get_submodule(OUT)), _Inputs(block.get_submodule(DOWN))
-        handles += [each.linear.register_forward_pre_hook(each) for each in inputs]
-        prune = partial(_prune_output, inputs, Removed([removed.groups[index]], [removed.neurons[index]]), scores)
-        handles.append(block.register_forward_hook(prune, with_kwargs=True))
-    with hooked(handles):
-        run_blocks(model, ids)
-    return WidthScores([groups for groups, _ in scores], [neurons for _, neurons in scores])
+    groups, neurons = [], []
+    with evaluating(model):
+        walks = [Walk(model, batch) for batch in ids.split(batch_size)]
+        states = [walk.start for walk in walks]
+        for index, block in enumerate(blocks(model)):
+            inputs = out, down = _Inputs(block.get_submodule(OUT)), _Inputs(block.get_submodule(DOWN))
+            with hooked([each.linear.register_forward_pre_hook(each) for each in inputs]):
+                for walk, state in zip(walks, states, strict=True):
+                    walk.step(index, state)
+                width = widths(block)
+                groups.append(out.metric().view(width.groups, -1).sum(1))
+                neurons.append(down.metric())
+                one = Removed([removed.groups[index]], [removed.neurons[index]])
+                kept = keep_highest([width], WidthScores(groups[-1:], neurons[-1:]), one)
+                out.mask = _mask(kept.groups[0], width.groups, ids.device).repeat_interleave(width.group_channels)
+                down.mask = _mask(kept.neurons[0], width.neurons, ids.device)
+                states = [walk.step(index, state) for walk, state in zip(walks, states, strict=True)]
+    return WidthScores(groups, neurons)
 
 
 class _Inputs:
     """Watches what goes into a projection, or masks it once something is to go."""
 
-    needs_data = True
-
     def __init__(self, linear: Any) -> None:
         self.linear = linear
-        self.square_norms = torch.empty(0)  # (C,)
-        self.mask: Tensor | None = None
+        self.samples = 0
+        self.square_norms: Tensor | float = 0.0  # (C,), the mean over the samples so far
+        self.mask: Tensor | None = None  # (C,)
 
     def __call__(self, _module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if self.mask is not None:
             return (args[0] * self.mask.to(args[0]),)
-        self.square_norms = mean_square_norms(args[0])
+        self.samples += len(args[0])
+        share = len(args[0]) / self.samples
+        self.square_norms = self.square_norms + (mean_square_norms(args[0]) - self.square_norms) * share
         return None
 
     def metric(self) -> Tensor:
         """Returns mean_i |W_ij| * ||x_j||, (C,)."""
-        return self.linear.weight.detach().float().abs().mean(0) * self.square_norms.sqrt()
+        return self.linear.weight.detach().float().abs().mean(0) * torch.as_tensor(self.square_norms).sqrt()
 
 
 def mean_square_norms(inputs: Tensor) -> Tensor:
@@ -136,24 +149,7 @@ def mean_square_norms(inputs: Tensor) -> Tensor:
     return inputs.float().pow(2).sum(1).mean(0)
 
 
-def _prune_output(
-    inputs: tuple[_Inputs, _Inputs],
-    removed: Removed,
-    scores: list[tuple[Tensor, Tensor]],
-    block: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    _output: Any,
-) -> Any:
-    """Scores a block that has just run, and runs it again without what goes: that is what the next block gets."""
-    width = widths(block)
-    out, down = inputs
-    metric = out.metric()
-    scores.append((metric.view(width.groups, -1).sum(1), down.metric()))
-    kept = keep_highest([width], WidthScores([scores[-1][0]], [scores[-1][1]]), removed)
-    groups = torch.zeros(width.groups, width.group_channels, device=metric.device)
-    groups[list(kept.groups[0])] = 1
-    neurons = torch.zeros(width.neurons, device=metric.device)
-    neurons[list(kept.neurons[0])] = 1
-    out.mask, down.mask = groups.flatten(), neurons
-    return block.forward(*args, **kwargs)  # past its own hooks
+def _mask(kept: Sequence[int], number: int, device: torch.device) -> Tensor:
+    mask = torch.zeros(number, device=device)
+    mask[list(kept)] = 1
+    return mask

@@ -163,6 +163,19 @@ def test_the_model_is_as_before(tiny_llama, published, criterion):
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
 
 
+def test_after_an_error_scores_are_those_of_a_model_that_had_none(tiny_llama, published):
+    model = tiny_llama()
+
+    def fail(*_):
+        raise MemoryError
+
+    failing = model.lm_head.register_forward_hook(fail)
+    with pytest.raises(MemoryError):
+        score_blocks(model, published, "taylor")
+    failing.remove()
+    assert score_blocks(model, published, "taylor") == score_blocks(tiny_llama(), published, "taylor")
+
+
 def test_a_bfloat16_model_is_scored_by_taylor_in_float32_and_it_is_said(tiny_llama, published, caplog):
     half = tiny_llama().bfloat16()
     with caplog.at_level(logging.INFO):

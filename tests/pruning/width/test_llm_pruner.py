@@ -132,7 +132,7 @@ def test_samples_of_one_token_are_refused(tiny_llama):
     ("settings", "message"),
     [
         ({"ratio": 0.2, "protect_first": -1}, "must not be negative, not -1, 2"),
-        ({"ratio": 0.2, "batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"ratio": 0.2, "batch_size": 0}, "batch_size must be a whole number from 1, not 0"),
         ({}, "the budget must be one of num_removed, ratio and params, not none"),
         ({"ratio": 0.2, "params": 5}, "must be one of num_removed, ratio and params"),
     ],

@@ -23,7 +23,7 @@ PRUNERS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["mistral", "qwen2", "qwen3", "gemma", "gemma2"])
+@pytest.mark.parametrize("kind", ["mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"])
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_a_relatives_student_is_the_whole_model_with_zeros_in_the_cut_channels(kind, pruner, tokens):
     torch.manual_seed(0)

@@ -63,6 +63,13 @@ def test_a_block_is_scored_on_what_the_pruned_blocks_before_it_put_out(tiny_llam
     assert not torch.allclose(dense, neurons, rtol=1e-2)
 
 
+def test_scores_do_not_depend_on_the_batches(tiny_llama, tokens):
+    model = tiny_llama()
+    some, all_at_once = (score_in_order(model, tokens.ids, ONE, batch_size=size) for size in (4, 6))
+    for part, whole in zip((*some.groups, *some.neurons), (*all_at_once.groups, *all_at_once.neurons), strict=True):
+        torch.testing.assert_close(part, whole, rtol=1e-5, atol=0)
+
+
 def test_scoring_leaves_the_model_as_it_was(tiny_llama, tokens):
     model = tiny_llama().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
