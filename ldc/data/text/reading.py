@@ -5,20 +5,26 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from ldc.data.text.sources import Document, Mixture, TextSource
+from ldc.data.text.sources import Document, Mixture, TextSource, Unit
 from ldc.data.text.sources.base import SPLITS
 
-CALIBRATION_DOCUMENTS = 100_000  # of a larger corpus the first ones are drawn from
+MOST_DOCUMENTS = 100_000  # of a larger corpus the first ones are taken: they lie in memory
 log = logging.getLogger(__name__)
 
 
 def documents(source: TextSource, split: str, cache: Path | None = None) -> Iterator[tuple[str, Document]]:
     """Yields (name of its part, document) of one split, in the source's order."""
     for unit in source.units(cache):
-        yield from ((unit.name, document) for document, _ in unit.read() if document.split == split)
+        yield from ((unit.name, document) for document in of_split(unit, split))
 
 
-def calibration_texts(source: TextSource, cache: Path | None = None, limit: int = CALIBRATION_DOCUMENTS) -> list[str]:
+def of_split(unit: Unit, split: str) -> Iterator[Document]:
+    """Yields the unit's documents of one split; a unit that is known to have none is not read."""
+    if unit.split in {None, split}:
+        yield from (document for document, _ in unit.read() if document.split == split)
+
+
+def calibration_texts(source: TextSource, cache: Path | None = None, limit: int = MOST_DOCUMENTS) -> list[str]:
     """Returns texts of the train split: of a mixture, those of the part that it names for calibration.
 
     Args:
@@ -38,15 +44,26 @@ def calibration_texts(source: TextSource, cache: Path | None = None, limit: int 
     return texts
 
 
-def held_out_texts(source: TextSource, cache: Path | None = None) -> dict[str, list[str]]:
+def held_out_texts(source: TextSource, cache: Path | None = None, limit: int = MOST_DOCUMENTS) -> dict[str, list[str]]:
     """Returns {part: held-out texts}, the parts apart; a source that is no mixture has one part.
+
+    Args:
+        source: of the texts.
+        cache: where the source puts what it fetches.
+        limit: documents of a part; of a larger one the first ones are taken.
 
     Raises:
         ValueError: an input is missing, or nothing is held out.
     """
     texts: dict[str, list[str]] = {}
-    for part, document in documents(source, "held_out", cache):
-        texts.setdefault(part, []).append(document.text)
+    for unit in source.units(cache):
+        room = limit - len(texts.get(unit.name, ()))
+        found = [document.text for document in islice(of_split(unit, "held_out"), room)]
+        if found:
+            texts.setdefault(unit.name, []).extend(found)
+    for part, kept in texts.items():
+        if len(kept) == limit:
+            log.info("Held-out texts are the first %d documents of %s.", limit, part)
     if not texts:
         raise ValueError(
             f"the text of {source.name} must have held-out documents, but it has none: raise held_out, "

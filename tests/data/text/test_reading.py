@@ -39,6 +39,21 @@ def test_of_a_large_corpus_the_first_documents_calibrate(mixture):
     assert calibration_texts(mixture(), limit=3) == calibration_texts(mixture())[:3]
 
 
+def test_of_much_held_out_text_the_first_documents_of_each_part_are_taken(mixture):
+    whole = held_out_texts(mixture())
+    assert held_out_texts(mixture(), limit=2) == {part: texts[:2] for part, texts in whole.items()}
+    assert min(map(len, whole.values())) > 2
+
+
+def test_training_files_are_not_read_for_held_out_texts_of_their_own_file(tmp_path):
+    (tmp_path / "a.jsonl").write_text("{damaged\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "kept out"}\n')
+    source = TextFiles(tmp_path / "a.jsonl", held_out_path=tmp_path / "b.jsonl")
+    assert held_out_texts(source) == {"text_files": ["kept out"]}
+    with pytest.raises(ValueError, match="unreadable line"):
+        calibration_texts(source)
+
+
 def test_a_source_that_holds_nothing_out_is_refused_where_that_is_wanted(tmp_path):
     (tmp_path / "a.txt").write_text("words")
     with pytest.raises(

@@ -27,12 +27,14 @@ class Unit:
         identity: hash of its content.
         size: what the progress counts in, bytes or characters.
         read: yields (document, how much of `size` was read so far).
+        split: that of all its documents, where they share one: who wants the other need not read it.
     """
 
     name: str
     identity: str
     size: int
     read: Callable[[], Iterator[tuple[Document, int]]]
+    split: str | None = None
 
 
 class TextSource(Protocol):

@@ -31,7 +31,8 @@ class TextFiles:
         text_key: the field of a json record that holds its text.
         held_out: share of the documents kept out of training, by a hash of their keys; not used with held_out_path.
         held_out_path: files as in `path`, all of which are held out.
-        chars_per_document: a txt file is cut at blank lines into documents of about so many characters.
+        chars_per_document: a txt file is cut at blank lines into documents of about so many characters, and at any
+            line's end where none follows for as many again.
         max_skipped: largest allowed share of a unit's records that are damaged or have no text.
     """
 
@@ -53,19 +54,24 @@ class TextFiles:
         SkipReport(self.max_skipped)
         if self.chars_per_document < 1:
             raise ValueError(f"chars_per_document must be at least 1, not {self.chars_per_document}.")
-        expand(self.path)
-        if self.held_out_path is not None:
-            expand(self.held_out_path)
+        self._files(None)
 
     def units(self, cache: Path | None = None) -> list[Unit]:
         """Returns the units of the training files, then of held-out ones; remote tars are copied into the cache."""
         self.check()
         cache = cache or default_cache()
+        files, kept_out = self._files(cache)
         share = self.held_out if self.held_out_path is None else 0.0
-        units = self._grouped(expand(self.path, cache), share)
-        if self.held_out_path is not None:
-            units += self._grouped(expand(self.held_out_path, cache), 1.0)
-        return units
+        return self._grouped(files, share) + self._grouped(kept_out, 1.0)
+
+    def _files(self, cache: Path | None) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
+        """Returns (files of `path`, files of `held_out_path`); no file may be both, to be trained on and held out."""
+        files = expand(self.path, cache)
+        kept_out = [] if self.held_out_path is None else expand(self.held_out_path, cache)
+        both = {path.resolve() for _, path in files} & {path.resolve() for _, path in kept_out}
+        if both:
+            raise ValueError(f"path and held_out_path must share no file, but {min(both)} is in both.")
+        return files, kept_out
 
     def _grouped(self, files: list[tuple[str, Path]], held_out: float) -> list[Unit]:
         groups: list[list[tuple[str, Path]]] = []
@@ -84,7 +90,8 @@ class TextFiles:
         content = [(name, source_identity(path)["hash"]) for name, path in files]
         identity = hashlib.sha256(repr((settings, content)).encode()).hexdigest()[:16]
         size = sum(path.stat().st_size for _, path in files)
-        return Unit(self.name, identity, size, partial(self._read, files, held_out))
+        split = {0.0: "train", 1.0: "held_out"}.get(held_out)
+        return Unit(self.name, identity, size, partial(self._read, files, held_out), split)
 
     def _read(self, files: list[tuple[str, Path]], held_out: float) -> Iterator[tuple[Document, int]]:
         report = SkipReport(self.max_skipped)

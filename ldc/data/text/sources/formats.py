@@ -109,7 +109,8 @@ def _pieces(stream: BinaryIO, reading: Reading) -> Iterator[tuple[str, str]]:
         text = line.decode(errors="replace")
         lines.append(text)
         length += len(text)
-        if not text.strip() and length >= reading.chars_per_document:
+        # BookCorpus and its like have no blank lines: a file would be one document, larger than the memory.
+        if length >= reading.chars_per_document * (1 if not text.strip() else 2):
             if piece := "".join(lines).strip():
                 reading.report.keep()
                 yield str(number), piece

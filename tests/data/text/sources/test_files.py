@@ -43,6 +43,12 @@ def test_a_txt_is_cut_at_blank_lines_into_documents_of_about_a_length(tmp_path):
     assert list(texts.values()) == ["first line\nsecond line", "third\n\nfourth line is longer", "last"]
 
 
+def test_a_txt_without_blank_lines_is_cut_at_lines_ends(tmp_path):
+    (tmp_path / "a.txt").write_text("a sentence a line\n" * 9)
+    texts = read(TextFiles(tmp_path / "a.txt", chars_per_document=20))
+    assert list(texts.values()) == ["a sentence a line\n" * 2 + "a sentence a line"] * 3
+
+
 def test_samples_of_a_tar_have_text_or_json(tmp_path, write_members):
     members = {
         "b.txt": b"of b",
@@ -95,6 +101,12 @@ def test_files_of_their_own_are_held_out(tmp_path):
     units = TextFiles(train, held_out_path=held_out).units()
     splits = {document.text: document.split for unit in units for document, _ in unit.read()}
     assert {text for text, split in splits.items() if split == "held_out"} == {"x", "y"}
+
+
+def test_a_file_that_is_both_to_train_on_and_held_out_is_refused(tmp_path):
+    held_out = jsonl(tmp_path / "b.jsonl", ["x"])
+    with pytest.raises(ValueError, match=r"path and held_out_path must share no file, but .*b\.jsonl is in both\."):
+        TextFiles(tmp_path, held_out_path=held_out).check()
 
 
 def test_reading_ends_at_the_units_size(tmp_path):
