@@ -85,7 +85,7 @@ def rehearse(pruner: Any, model: Any) -> Pruned | None:
 
 
 def prune(pruner: Any, model: Any, calibration: Calibration | None = None, scores: BlockScores | None = None) -> Pruned:
-    """Returns the student of a model, which is not changed; the plan is logged as a table.
+    """Returns the student of a model, which is not changed; what is scored is logged, and the plan as a table.
 
     Args:
         pruner: as `build_pruner` gives it.
@@ -93,8 +93,16 @@ def prune(pruner: Any, model: Any, calibration: Calibration | None = None, score
         calibration: tokens, where `needs_calibration`.
         scores: of the blocks, from before.
     """
-    given = {} if scores is None else {"scores": scores}
-    pruned = _made(model, pruner.plan(model, calibration, **given))
+    number = len(blocks(model))
+    if not isinstance(pruner, DepthPruning):
+        log.info("Scoring heads and neurons of %d blocks by %s.", number, type(pruner).__name__)
+        found = pruner.plan(model, calibration)
+    else:
+        if scores is None:
+            again = ", anew at every removal" if pruner.iterative else ""
+            log.info("Scoring %d blocks by %s%s.", number, pruner.criterion.name, again)
+        found = pruner.plan(model, calibration, scores, progress=True)
+    pruned = _made(model, found)
     log.info("%s", block_table(pruned.rows))
     return pruned
 

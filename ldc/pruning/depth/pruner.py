@@ -66,13 +66,21 @@ class DepthPruning:
         check_causal(model)
         return len(self._select(model, range(len(blocks(model)))))
 
-    def plan(self, model: Any, calibration: Calibration | None = None, scores: BlockScores | None = None) -> Plan:
+    def plan(
+        self,
+        model: Any,
+        calibration: Calibration | None = None,
+        scores: BlockScores | None = None,
+        *,
+        progress: bool = False,
+    ) -> Plan:
         """Returns the plan for `model`, which is not edited.
 
         Args:
             model: a causal language model, with its weights unless scores are given.
             calibration: tokens to score on; magnitude needs none.
             scores: of this criterion on this model, from before; None: the blocks are scored now.
+            progress: a bar on stderr while they are scored, with the time that is left; one a removal where iterative.
 
         Raises:
             ValueError: the scores are another criterion's or another model's, or the budget cannot be met.
@@ -81,10 +89,11 @@ class DepthPruning:
         if self.iterative:
             if scores is not None:
                 raise ValueError("scores must be null where the pruner is iterative: it scores again at every removal.")
-            removed = self._one_by_one(model, calibration)
+            removed = self._one_by_one(model, calibration, progress=progress)
+        elif scores is None:
+            removed = self._select(model, score_blocks(model, calibration, self.criterion, progress=progress).order())
         else:
-            found = score_blocks(model, calibration, self.criterion) if scores is None else self._fitting(model, scores)
-            removed = self._select(model, found.order())
+            removed = self._select(model, self._fitting(model, scores).order())
         self._report(model, removed)
         return depth_plan(len(blocks(model)), removed)
 
@@ -93,7 +102,7 @@ class DepthPruning:
         sizes = {"block_params": block_params(model), "total_params": count_params(model)}
         return select(order, len(blocks(model)), self.protect_first, self.protect_last, **budget, **sizes)
 
-    def _one_by_one(self, model: Any, calibration: Calibration | None) -> tuple[int, ...]:
+    def _one_by_one(self, model: Any, calibration: Calibration | None, *, progress: bool) -> tuple[int, ...]:
         ids, number = check_calibration(model, calibration, self.criterion), len(blocks(model))
         costs, total = block_params(model), count_params(model)
         free = list(candidates(range(number), number, self.protect_first, self.protect_last))
@@ -102,7 +111,8 @@ class DepthPruning:
             if not free:
                 spent = [costs[place] for place in removed]
                 self.budget.units(spent, total, among(number, self.protect_first, self.protect_last))  # raises
-            found = score_places(model, ids, self.criterion, free, removed)
+            title = f"{self.criterion.name}, removal {len(removed) + 1}"
+            found = score_places(model, ids, self.criterion, free, removed, progress=progress, title=title)
             lowest = min(free, key=found.scores.__getitem__)  # of equal ones the first: the lower index
             log.info("%s: block %d goes at %.6g.", self.criterion.name, lowest, found.scores[lowest])
             free.remove(lowest)

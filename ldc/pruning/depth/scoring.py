@@ -59,10 +59,11 @@ def score_places(
     removed: Collection[int] = (),
     *,
     progress: bool = False,
+    title: str | None = None,
 ) -> Scored:
-    """Returns the scores of some blocks of a model from which others are taken for gone."""
-    total = criterion.work(model, ids, places)
-    with tqdm(total=total, desc=criterion.name, disable=not progress, mininterval=1.0, unit="part") as bar:
+    """Returns the scores of some blocks of a model from which others are taken for gone; `title` is of the bar."""
+    total, title = criterion.work(model, ids, places), title or criterion.name
+    with tqdm(total=total, desc=title, disable=not progress, mininterval=1.0, unit="part") as bar:
         return criterion.score(model, ids, places, removed, bar.update)
 
 

@@ -42,6 +42,18 @@ def test_given_scores_are_not_computed_again():
     assert DepthPruning("taylor", num_removed=2).plan(model, scores=scores) == kept(0, 1, 2, 3, 4, 6, 8, 9)
 
 
+def test_scoring_shows_what_is_scored_and_how_far_it_is(tiny_llama, published, capsys):
+    DepthPruning("perplexity", num_removed=1).plan(tiny_llama(), published, progress=True)
+    assert "perplexity: 100%" in capsys.readouterr().err
+
+
+def test_every_removal_of_an_iterative_pruner_shows_how_far_it_is(tiny_llama, published, capsys):
+    DepthPruning("perplexity", num_removed=2, iterative=True).plan(tiny_llama(), published, progress=True)
+    shown = capsys.readouterr().err
+    assert "perplexity, removal 1: 100%" in shown
+    assert "perplexity, removal 2: 100%" in shown
+
+
 DEFAULTS = {
     "batch_size": 10,
     "blocks_at_a_time": None,

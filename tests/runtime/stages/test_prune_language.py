@@ -50,6 +50,13 @@ def test_scores_of_an_earlier_stage_give_the_plan_that_the_pruner_makes_by_itsel
     assert alone.metrics["calibration"] == after.metrics["calibration"] is not None
 
 
+def test_a_pruner_that_scores_by_itself_says_so_and_shows_how_far_it_is(pruned, caplog, capsys):
+    caplog.set_level("INFO")
+    pruned("pruner=depth_perplexity", "pruner.num_removed=2")
+    assert "Scoring 10 blocks by perplexity." in caplog.messages
+    assert "perplexity: 100%" in capsys.readouterr().err
+
+
 def test_an_iterative_pruner_scores_again_by_itself(pruned):
     artifact = pruned("pruner=depth_perplexity", "pruner.num_removed=2", "pruner.iterative=true")
     assert len(artifact.metrics["removed_blocks"]) == 2
