@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from ldc import artifacts
@@ -22,6 +23,7 @@ from ldc.models.language import (
 )
 from ldc.models.language.edited import WEIGHTS_FILE
 from ldc.models.language.packed import is_packed
+from ldc.pruning.depth import DepthPruning
 from ldc.quantization import GptqSettings, calibration_windows, quantise_model, quantised_sizes, save_quantised
 from ldc.runtime.checks import check_device, check_whole
 from ldc.runtime.devices import device_of
@@ -30,6 +32,10 @@ from ldc.runtime.teachers import language_spec, named_teacher, teacher_identity
 from ldc.runtime.texts import calibration_texts, text_source
 
 FACTS = "quantisation.json"
+_NOT_STOCK = (
+    "student must have a stock config to be quantised, since a quantised folder is read by stock software, but "
+    "channels of {} were cut: quantise a depth-pruned student or the teacher."
+)
 CALIBRATION = ("num_samples", "length", "seed")
 log = logging.getLogger(__name__)
 
@@ -72,10 +78,7 @@ def check_quantisable(spec: LanguageTeacher, settings: GptqSettings) -> None:
         ValueError: the model is none whose weights can be quantised so.
     """
     if (Path(spec.path_or_id).expanduser() / WEIGHTS_FILE).is_file():
-        raise ValueError(
-            "student must have a stock config to be quantised, since a quantised folder is read by stock software, but "
-            f"channels of {spec.path_or_id} were cut: quantise a depth-pruned student or the teacher."
-        )
+        raise ValueError(_NOT_STOCK.format(spec.path_or_id))
     if spec.weights == "random":
         raise ValueError("weights must be pretrained to be quantised, not random, which come without a tokenizer.")
     if is_packed(language_config(spec)):
@@ -83,6 +86,22 @@ def check_quantisable(spec: LanguageTeacher, settings: GptqSettings) -> None:
             f"student must have plain weights to be quantised, but those of {spec.path_or_id} are quantised."
         )
     quantised_sizes(meta_language_model(spec), settings)
+
+
+def check_quantisable_stage(cfg: DictConfig, name: str) -> None:
+    """Checks the student that a stage will make, by the stages that it comes from.
+
+    Raises:
+        ValueError: channels of it will be cut, or it will be quantised already.
+    """
+    at: str | None = name
+    while at in cfg.stages:
+        stage = cfg.stages[at]
+        if "pruner" in stage and get_class(stage.pruner["_target_"]) is not DepthPruning:
+            raise ValueError(_NOT_STOCK.format(f"the student of stage {name!r}"))
+        if "bits" in stage:
+            raise ValueError(f"student must have plain weights to be quantised, but stage {at!r} quantises them.")
+        at = stage.get("student")
 
 
 def check_windows(data: Any, calibration: Mapping[str, Any], spec: LanguageTeacher) -> None:

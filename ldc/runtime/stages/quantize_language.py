@@ -8,7 +8,13 @@ from omegaconf import DictConfig
 
 from ldc.models.language import LANGUAGE_KIND, check_language_teacher
 from ldc.runtime.chain import Context, Result
-from ldc.runtime.quantizing import check_quantisable, check_windows, gptq_settings, quantize
+from ldc.runtime.quantizing import (
+    check_quantisable,
+    check_quantisable_stage,
+    check_windows,
+    gptq_settings,
+    quantize,
+)
 from ldc.runtime.requirements import check_kind
 from ldc.runtime.teachers import language_spec, teacher_identity
 
@@ -45,19 +51,16 @@ class QuantizeLanguage:
         check_windows(self.data, self.calibration, spec)
         if self.student is not None:
             check_kind(cfg, "student", self.student, LANGUAGE_KIND)
-        check_quantisable(
-            spec, gptq_settings(self)
-        )  # blocks of a student are as wide, or it is refused when it is there
+            check_quantisable_stage(cfg, self.student)
+        check_quantisable(spec, gptq_settings(self))  # the blocks of a student are as wide
 
     def run(self, context: Context) -> Result:
         spec, settings, plan = language_spec(self.teacher), gptq_settings(self), None
         before = spec.quantised
         if self.student is not None:
             parent = context.inputs[self.student]
-            spec, plan = (
-                replace(spec, path_or_id=str(parent.folder), weights="pretrained", architecture=None),
-                parent.plan_fingerprint,
-            )
+            plan = parent.plan_fingerprint
+            spec = replace(spec, path_or_id=str(parent.folder), weights="pretrained", architecture=None)
             check_quantisable(spec, settings)
         cache, device = self.loader["cache"], self.loader["device"]
         facts = quantize(spec, settings, self.data, self.calibration, context.folder, before, cache, device)

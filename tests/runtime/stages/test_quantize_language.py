@@ -118,9 +118,17 @@ def test_other_settings_are_another_artifact(quantised):
     assert quantised("run=one").id != quantised("run=two", "stages.quantise.act_order=false").id
 
 
-def test_a_width_student_is_refused_in_a_sentence(quantised):
-    with pytest.raises(ValueError, match=r"must have a stock config to be quantised.* channels of .* were cut"):
+def test_a_width_student_is_refused_before_it_is_made(quantised, tmp_path):
+    with pytest.raises(ValueError, match=r"stock config to be quantised.* student of stage 'prune' were cut"):
         quantised(chain=AFTER_PRUNING, pruner="wanda_sp")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_weights_that_an_earlier_stage_quantises_are_refused_before_it_runs(quantised, tmp_path):
+    twice = ("+stages@stages.again=quantize_language", "stages.again.student=quantise")
+    with pytest.raises(ValueError, match="must have plain weights to be quantised, but stage 'quantise' quantises"):
+        quantised(*twice, *(f"stages.again.calibration.{name}" for name in ("num_samples=4", "length=32")))
+    assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize(
