@@ -19,7 +19,7 @@ from ldc.evaluation.language import (
     zero_shot_or_not,
 )
 from ldc.evaluation.language.perplexity import BOS, EVERY
-from ldc.models.language import LanguageModel, continue_texts
+from ldc.models.language import LanguageModel, LanguageTeacher, continue_texts, load_language_tokenizer
 from ldc.profiling import GenerationProtocol, machine, params
 from ldc.runtime.checks import check_whole
 from ldc.runtime.paths import cache_folder, locate
@@ -60,6 +60,16 @@ class LanguageQuality:
         if self.dtype not in DTYPES:
             raise ValueError(f"quality.dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}.")
 
+    def check_tokenizer(self, spec: LanguageTeacher) -> None:
+        """Checks the tokenizer of a model whose folder is there; that of one to be fetched is checked when it is read.
+
+        Raises:
+            ValueError: there is none, or it has no BOS token where one is to stand before every window.
+        """
+        if spec.weights == "random" or not Path(spec.path_or_id).expanduser().is_dir():
+            return
+        self._check_bos(load_language_tokenizer(spec))
+
     @property
     def torch_dtype(self) -> torch.dtype:
         return getattr(torch, self.dtype)
@@ -78,6 +88,7 @@ class LanguageQuality:
         """
         if model.tokenizer is None:
             raise ValueError("A model must have a tokenizer to be evaluated on text, but this one has none.")
+        self._check_bos(model.tokenizer)
         figures: dict[str, Any] = {}
         read: dict[str, str] = {}
         for name, documents in texts.items():
@@ -98,6 +109,12 @@ class LanguageQuality:
             )
         where = {"device": str(model.model.device), **where_measured()}
         return {**figures, "stamp": {"ids": read, "dtype": self.dtype, "window": self.window, **where}}
+
+    def _check_bos(self, tokenizer: Any) -> None:
+        if tokenizer.bos_token_id is None and EVERY in self.bos:
+            raise ValueError(
+                f"quality.bos must be [first] for a tokenizer without a BOS token, not [{', '.join(self.bos)}]."
+            )
 
     def _perplexity(self, model: LanguageModel, documents: Sequence[str], bos: str, title: str) -> Any:
         sizes = {"window": self.window, "most": self.windows, "batch_size": self.batch_size}

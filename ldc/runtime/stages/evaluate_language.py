@@ -66,9 +66,11 @@ class EvaluateLanguage:
         return [teacher_identity(language_spec(self.teacher))]
 
     def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
-        check_language_teacher(language_spec(self.teacher))
+        spec = language_spec(self.teacher)
+        check_language_teacher(spec)
         text_source(self.data).check()
         self._quality.check()
+        self._quality.check_tokenizer(spec)
         check_texts({"prompts": list(self.prompts)}, "prompts")
         check_whole({"max_new_tokens": self.max_new_tokens}, "max_new_tokens")
         for label, setting in self.settings.items():

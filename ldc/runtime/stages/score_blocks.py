@@ -12,7 +12,12 @@ from omegaconf import DictConfig
 
 from ldc.evaluation.language.depth_plot import save_depth_plot
 from ldc.families.llama import blocks
-from ldc.models.language import check_language_teacher, load_language_teacher, meta_language_model
+from ldc.models.language import (
+    check_language_teacher,
+    load_language_teacher,
+    load_language_tokenizer,
+    meta_language_model,
+)
 from ldc.pruning.depth import BlockScores, Criterion, build_criterion, save_scores, score_blocks
 from ldc.pruning.depth.selection import candidates
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
@@ -88,11 +93,11 @@ class ScoreBlocks:
         return [build_criterion(name, settings) for name, settings in self.criteria.items()]
 
     def _scored(self) -> tuple[list[BlockScores], dict[str, float]]:
-        cache, built = self.loader["cache"], self._built()
-        teacher = load_language_teacher(language_spec(self.teacher), cache_folder(cache))
-        drawn = None
-        if any(criterion.needs_data for criterion in built):
-            drawn = calibration_set(self.data, teacher.tokenizer, self.calibration, cache)
+        spec, cache, built, drawn = language_spec(self.teacher), self.loader["cache"], self._built(), None
+        if any(criterion.needs_data for criterion in built):  # texts that do not do are refused before weights are read
+            tokenizer = load_language_tokenizer(spec, cache_folder(cache))
+            drawn = calibration_set(self.data, tokenizer, self.calibration, cache)
+        teacher = load_language_teacher(spec, cache_folder(cache))
         model, found, seconds = teacher.model.to(_own(device_of(self.loader["device"]))), [], {}
         for criterion in built:
             start = time.monotonic()

@@ -159,6 +159,14 @@ def test_the_published_protocol_is_refused_without_cuda_before_any_work(stage):
         stage("protocol=paper").check(OmegaConf.create())
 
 
+def test_a_tokenizer_without_bos_is_refused_before_any_work_where_every_window_begins_with_it(stage, teacher, letters):
+    letters.bos_token = None
+    letters.save_pretrained(teacher)
+    stage("stages.evaluate.quality.bos=[first]").check(OmegaConf.create())
+    with pytest.raises(ValueError, match=r"quality.bos must be \[first\] for a tokenizer without a BOS token"):
+        stage().check(OmegaConf.create())
+
+
 def test_timed_settings_that_are_none_are_refused(stage):
     with pytest.raises(ValueError, match="timed must name settings"):
         stage("stages.evaluate.timed=[student]").check(OmegaConf.create())
