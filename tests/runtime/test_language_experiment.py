@@ -24,12 +24,12 @@ TINY = (
     "stages.evaluate.quality.num_questions=0",
     "stages.evaluate.max_new_tokens=4",
 )
-QUANTISED = (
-    "+stages@stages.quantize=quantize_language",
-    "stages.quantize.student=retrain",
-    "stages.quantize.group_size=channel",
-    "stages.quantize.calibration={num_samples: 4, length: 32, seed: 0}",
-)
+TINY_OF = {  # of one experiment
+    "shortened_llama_lora": (
+        "stages.quantize.group_size=channel",
+        "stages.quantize.calibration={num_samples: 4, length: 32, seed: 0}",
+    )
+}
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def run(trained, llama_folder, text_file):
 
     def start(experiment, *arguments):
         data = ["data=text_files", f"data.path={text_file}"]
-        return Path(trained(f"+experiment={experiment}", f"teacher={llama_folder}", *data, *TINY, *arguments)["run"])
+        tiny = [*TINY, *TINY_OF.get(experiment, ())]
+        return Path(trained(f"+experiment={experiment}", f"teacher={llama_folder}", *data, *tiny, *arguments)["run"])
 
     return start
 
@@ -87,7 +88,11 @@ def test_a_width_student_is_retrained_and_stays_one(run):
 
 
 @pytest.mark.integration
-def test_a_retrained_student_is_quantised(run):
-    folder = run("shortened_llama_lora", "~stages.evaluate", *QUANTISED)
-    assert find(folder / "quantize").kind == "language_student"
-    assert load_language_student(folder / "quantize").model.config.num_hidden_layers == 7
+def test_a_retrained_student_is_quantised_and_measured_beside_the_others(run):
+    folder = run("shortened_llama_lora")
+    quantised = find(folder / "quantize")
+    assert find(folder / "retrain").id in quantised.parents
+    assert load_language_student(quantised.folder).model.config.num_hidden_layers == 7
+    rows = {row["model"]: row for row in find(folder / "evaluate").metrics["table"]}
+    assert rows["quantised"]["MB"] < rows["retrained"]["MB"]
+    assert rows["quantised"]["params"] == rows["retrained"]["params"]

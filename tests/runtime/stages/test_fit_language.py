@@ -43,7 +43,8 @@ def arguments(teacher, text):
         model = ("teacher=custom_language", f"teacher.path_or_id={teacher}", "pruner.num_removed=2")
         fits = [f"stages.{stage}.{setting}" for stage in stages for setting in (*SHORT, *HELD_OUT)]
         calibration = ["stages.prune.calibration.length=10", "stages.prune.calibration.num_samples=4"]
-        return [f"+experiment={experiment}", *data, *model, *calibration, *fits, "~stages.evaluate"]
+        ends = ["~stages.quantize"] if experiment == "shortened_llama_lora" else []
+        return [f"+experiment={experiment}", *data, *model, *calibration, *fits, *ends, "~stages.evaluate"]
 
     return build
 
