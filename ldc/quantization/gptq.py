@@ -5,6 +5,8 @@ Legend: O outputs, I inputs, G groups of columns, W weight, H Hessian, U upper C
 """
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,33 +47,69 @@ def gptq(
     left = weight.float().clone()  # (O, I): what is left to round, in the order of rounding
     order = torch.arange(left.shape[1], device=left.device)
     grid = fit_grid(left, bits, group_size, symmetric=symmetric)
+    refit = None if act_order else partial(_refit, grid, left, group_size, bits, symmetric=symmetric)
     if act_order:
         order = hessian.diagonal().argsort(descending=True, stable=True)
         left = left[:, order]
     factor = _inverse_factor(hessian[order][:, order], damp)
-    groups = order // group_size  # (I,): each column's
     codes = torch.zeros_like(left)
-    step = max(_COLUMNS // group_size, 1) * group_size  # whole groups, whose columns have had all updates
+    step = _columns_at_once(group_size, act_order=act_order)
     for start in range(0, left.shape[1], step):
-        stop = min(start + step, left.shape[1])
-        errors = torch.zeros_like(left[:, start:stop])
-        for column in range(start, stop):
-            if not act_order and column % group_size == 0:
-                _refit(grid, left[:, column : column + group_size], column // group_size, bits, symmetric=symmetric)
-            scale, zero = (values[:, groups[column]] for values in grid)
-            codes[:, column] = quantise(left[:, column], scale, zero, bits)
-            rounded = dequantise(codes[:, column], scale, zero)
-            error = (left[:, column] - rounded) / factor[column, column]
-            left[:, column:stop] -= error[:, None] * factor[column, column:stop]
-            errors[:, column - start] = error
-        left[:, stop:] -= errors @ factor[start:stop, stop:]
+        columns = range(start, min(start + step, left.shape[1]))
+        errors = _round_columns(left, codes, columns, factor, grid, order // group_size, bits, refit)
+        left[:, columns.stop :] -= errors @ factor[columns.start : columns.stop, columns.stop :]
     return Quantised(codes[:, order.argsort()].to(torch.int8), grid)
 
 
-def _refit(grid: Grid, weight: Tensor, group: int, bits: int, *, symmetric: bool) -> None:
-    fitted = fit_grid(weight, bits, weight.shape[1], symmetric=symmetric)
+def _columns_at_once(group_size: int, *, act_order: bool) -> int:
+    """Returns how many columns wait together for one update by those before: a group to be fitted must have had all."""
+    if act_order or group_size % _COLUMNS == 0:
+        return _COLUMNS
+    return max(_COLUMNS // group_size, 1) * group_size
+
+
+def _round_columns(
+    left: Tensor,
+    codes: Tensor,
+    columns: range,
+    factor: Tensor,
+    grid: Grid,
+    groups: Tensor,
+    bits: int,
+    refit: Callable[[int], None] | None,
+) -> Tensor:
+    """Rounds these columns into `codes`, updates those of them that are left, and returns the errors (O, columns).
+
+    Args:
+        left: (O, I), in the order of rounding.
+        codes: (O, I), in that order.
+        columns: neighbours in it.
+        factor: U.
+        grid: of the weight.
+        groups: (I,), each column's, in the order of rounding.
+        bits: b.
+        refit: told of each column before it is rounded.
+    """
+    errors = torch.zeros_like(left[:, columns.start : columns.stop])
+    for column in columns:
+        if refit is not None:
+            refit(column)
+        scale, zero = (values[:, groups[column]] for values in grid)
+        codes[:, column] = quantise(left[:, column], scale, zero, bits)
+        rounded = dequantise(codes[:, column], scale, zero)
+        error = (left[:, column] - rounded) / factor[column, column]
+        left[:, column : columns.stop] -= error[:, None] * factor[column, column : columns.stop]
+        errors[:, column - columns.start] = error
+    return errors
+
+
+def _refit(grid: Grid, left: Tensor, group_size: int, bits: int, column: int, *, symmetric: bool) -> None:
+    """Fits the scale of the group that begins at this column, if one does, to its weights as they are by now."""
+    if column % group_size:
+        return
+    fitted = fit_grid(left[:, column : column + group_size], bits, group_size, symmetric=symmetric)
     for values, new in zip(grid, fitted, strict=True):
-        values[:, group] = new[:, 0]
+        values[:, column // group_size] = new[:, 0]
 
 
 def _inverse_factor(hessian: Tensor, damp: float) -> Tensor:

@@ -61,12 +61,8 @@ def save_quantised(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     clear_weights(folder)
-    bits = settings.bits
-    others = {name: tensor for name, tensor in own_tensors(model).items() if _layer(name) not in quantised.layers}
-    tensors = {name: tensor.to(settings.saved_dtype) for name, tensor in others.items()}
-    for name, layer in quantised.layers.items():
-        tensors |= {f"{name}.{key}": value for key, value in pack(layer, bits, symmetric=settings.symmetric).items()}
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in _tensors(model, quantised, settings).items()}
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
     config = {key: value for key, value in (stock_config(model) or {}).items() if not key.startswith("_")}
     config |= {"architectures": [type(model).__name__], "dtype": settings.other_dtype}
     config["quantization_config"] = quantisation_config(model, quantised, settings)
@@ -79,6 +75,16 @@ def save_quantised(
         if parent is not None and (parent / name).is_file():
             shutil.copyfile(parent / name, folder / name)
     return folder
+
+
+def _tensors(model: Any, quantised: QuantisedModel, settings: GptqSettings) -> dict[str, Tensor]:
+    """Returns what is saved, by its names: packed layers, and all other tensors in `settings.other_dtype`."""
+    others = {name: tensor for name, tensor in own_tensors(model).items() if _layer(name) not in quantised.layers}
+    tensors = {name: tensor.to(settings.saved_dtype) for name, tensor in others.items()}
+    for name, layer in quantised.layers.items():
+        packed = pack(layer, settings.bits, symmetric=settings.symmetric)
+        tensors |= {f"{name}.{key}": value for key, value in packed.items()}
+    return tensors
 
 
 def pack(layer: Quantised, bits: int, *, symmetric: bool) -> dict[str, Tensor]:

@@ -22,7 +22,8 @@ _PARTS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
 def is_packed(config: Mapping[str, Any]) -> bool:
     """Tells from the content of a config.json whether the weights are in the format that is read here."""
     present = config.get(QUANTISED) or {}
-    return present.get("quant_method") == _METHOD and present.get("format") == _FORMAT
+    one_kind = len(present.get("config_groups") or ()) == 1  # else layers would be of different numbers of bits
+    return one_kind and present.get("quant_method") == _METHOD and present.get("format") == _FORMAT
 
 
 def num_bits(config: Mapping[str, Any]) -> int:

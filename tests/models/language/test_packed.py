@@ -65,10 +65,11 @@ def test_a_missing_layer_is_refused_in_a_sentence(model, tmp_path):
         load_language_student(tmp_path)
 
 
-def test_weights_of_another_quantiser_are_refused_in_a_sentence(model, tmp_path):
+@pytest.mark.parametrize("change", [{"format": "nvfp4-pack-quantized"}, {"config_groups": {"a": {}, "b": {}}}])
+def test_weights_of_another_quantiser_are_refused_in_a_sentence(model, tmp_path, change):
     write(tmp_path, model)
     config = json.loads((tmp_path / "config.json").read_text())
-    config["quantization_config"]["format"] = "nvfp4-pack-quantized"
+    config["quantization_config"] |= change
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="has a quantization_config of another kind"):
         read_language_config(tmp_path, "student")
