@@ -153,14 +153,16 @@ class InstructionTokens:
             raise ValueError("the tokenizer must have an EOS token to end answers, but it has none.")
         if cutoff < 2:  # noqa: PLR2004 - one token to predict, one to predict it from
             raise ValueError(f"the cutoff must be at least 2 tokens, not {cutoff}.")
+        eos = tokenizer.eos_token_id
         prompts = [template.prompt(instruction) for instruction in instructions]
         whole = [prompt + instruction.output for prompt, instruction in zip(prompts, instructions, strict=True)]
         ids, self.starts = [], []
         for before, text in zip(_tokenise(tokenizer, prompts), _tokenise(tokenizer, whole), strict=True):
-            ended = text if text and text[-1] == tokenizer.eos_token_id else [*text, tokenizer.eos_token_id]
-            if len(before) < cutoff:
+            start = len(before) - (before[-1:] == [eos])  # some tokenizers end every text with it
+            if start < cutoff:
+                ended = text if text[-1:] == [eos] else [*text, eos]
                 ids.append(np.array(ended[:cutoff], np.int32))
-                self.starts.append(min(len(before), len(ids[-1]) - 1))
+                self.starts.append(min(start, len(ids[-1]) - 1))
         self.left_out = len(instructions) - len(ids)
         if not ids:
             raise ValueError(f"an instruction must leave room for its answer within {cutoff} tokens, but none does.")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from ldc.data.text.glosses import gloss_questions
 from ldc.data.text.instructions import Instruction, Instructions, InstructionTokens, Template
@@ -58,6 +59,18 @@ def test_an_answer_that_ends_with_eos_gets_no_second_one(make_tokenizer):
     tokenizer.backend_tokenizer.add_special_tokens(["</s>"])
     ids, _ = tokens(tokenizer, [Instruction("a", "", "b </s>")])[0]
     assert ids.tolist().count(2) == 1
+
+
+def test_a_tokenizer_that_ends_every_text_with_eos_changes_nothing(make_tokenizer):
+    tokenizer = make_tokenizer()
+    instructions = [Instruction("a b", "c", "some words")]
+    [(ids, labels)] = tokens(tokenizer, instructions)
+    special = [("<s>", 1), ("</s>", 2)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=special)
+    assert tokenizer("a")["input_ids"][-1] == 2
+    [(own_ids, own_labels)] = tokens(tokenizer, instructions)
+    assert own_ids.tolist() == ids.tolist()
+    assert own_labels.tolist() == labels.tolist()
 
 
 def test_a_long_text_is_cut_without_eos(tiny_tokenizer):
