@@ -10,7 +10,6 @@ BOS before the whole text, so that a window has 127 targets; or one before each 
 Legend: W windows, L tokens of a window's input, B windows of a batch, V vocabulary.
 """
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
+
+from ldc.data.text.calibration import fingerprint
 
 FIRST, EVERY = "first", "every"
 BOS = (FIRST, EVERY)
@@ -117,9 +118,4 @@ def measure(
     """
     windows = text_windows(texts, tokenizer, bos=bos, window=window, most=most)
     value = perplexity(model, windows, batch_size=batch_size, title=title)
-    return Perplexity(value, bos, window, len(windows), windows[:, 1:].numel(), ids_hash(windows))
-
-
-def ids_hash(ids: Tensor) -> str:
-    """Returns 16 hex digits that stand for token ids and their shape."""
-    return hashlib.sha256(repr(tuple(ids.shape)).encode() + ids.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+    return Perplexity(value, bos, window, len(windows), windows[:, 1:].numel(), fingerprint(windows))
