@@ -56,8 +56,10 @@ class Budget:
             among: what the candidates are called in a message, as "the blocks between ...".
 
         Raises:
-            ValueError: all candidates together are not enough.
+            ValueError: all candidates together are not enough, or the budget is met without any.
         """
+        if self.params is not None and self.params >= total:
+            raise ValueError(f"params must be below the model's {total}, not {self.params}.")
         sums = list(accumulate(costs, initial=0))
         for number, removed in enumerate(sums):
             if self.is_met(number, removed, total):

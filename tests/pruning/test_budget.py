@@ -31,9 +31,10 @@ def test_units_of_unlike_size_are_counted_in_the_order_in_which_they_go():
         ({"count": 4}, "num_removed must be at most 3, the number of units, not 4"),
         ({"ratio": 0.9}, "ratio must be at most 0.3000, where all 3 units go, not 0.9"),
         ({"params": 60}, "params must be at least 70, where all 3 units go, not 60"),
+        ({"params": 100}, "params must be below the model's 100, not 100"),
     ],
 )
-def test_more_than_all_candidates_is_refused_with_the_numbers(budget, sentence):
+def test_more_than_all_candidates_and_none_of_them_is_refused_with_the_numbers(budget, sentence):
     with pytest.raises(ValueError, match=sentence):
         Budget(**budget).units([10, 10, 10], 100)
 

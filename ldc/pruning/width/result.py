@@ -67,7 +67,7 @@ def width_result(
 
 def _compensation(linear: Any, edit: Slice, mean: Tensor) -> Tensor:
     """What the removed inputs give on average, W (mean of what is removed), beside the bias that is there."""
-    gone = mean.clone().float()
+    gone = mean.to(linear.weight.device, torch.float32, copy=True)
     gone[list(edit.inputs or ())] = 0
     bias = linear.weight.detach().float() @ gone  # (outputs,)
     if linear.bias is not None:

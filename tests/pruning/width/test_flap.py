@@ -165,6 +165,14 @@ def test_parameters_of_removed_blocks_are_met_to_within_half_a_neuron_biases_inc
     )
 
 
+def test_means_that_lie_elsewhere_than_the_model_give_biases_where_it_lies(tiny_llama, tokens):
+    model = tiny_llama()
+    scores = Flap(ratio=0.3).score(model, tokens.ids)
+    tensors = Flap(ratio=0.3).plan(model.to("meta"), scores=scores).tensors
+    assert tensors
+    assert {tensor.device.type for tensor in tensors.values()} == {"meta"}
+
+
 def test_a_head_goes_at_the_cost_of_its_parameters():
     model = meta_language_model(LanguageTeacher("", weights="random", architecture="llama_7b"))
     groups = [torch.full((32,), 10.0) for _ in range(32)]
