@@ -87,8 +87,7 @@ def _convert(file: Path, folder: Path, subject: str) -> None:
         raise _unreadable(file, subject, error) from error
     with torch.device("meta"):
         model = type(read)(type(read.config)(**_plain(read.config)))
-    plain: Any = model.to_empty(device="cpu")
-    plain.load_state_dict(read.state_dict(), strict=True)
-    plain.tie_weights()
-    plain.save_pretrained(folder)
+    model.load_state_dict(read.state_dict(), strict=True, assign=True)  # the tensors themselves: no second copy
+    model.tie_weights()
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
