@@ -50,7 +50,8 @@ def _store(environment: Any, rank: int, size: int) -> distributed.Store:
         return next(distributed.rendezvous("env://", rank, size))[0]
     if not _kept:
         port = _PORTS.start + environment.main_port % len(_PORTS)
-        _kept.append(distributed.TCPStore(environment.main_address, port, size, is_master=rank == 0))
+        host = environment.main_address
+        _kept.append(distributed.TCPStore(host, port, size, is_master=rank == 0, timeout=_PATIENCE))
     return _kept[0]
 
 
