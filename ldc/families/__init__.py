@@ -1,6 +1,6 @@
-"""What each architecture allows: stages, key maps, settling after an edit, feature points and taps."""
+"""What each architecture allows: stages, settling after an edit, feature points and taps."""
 
-from ldc.families.unet2d import Stage, Unit, key_map, settle, stages, stock_config, units
+from ldc.families.unet2d import Stage, Unit, settle, stages, stock_config, units
 from ldc.families.unet2d_depths import Transformer, transformers
 from ldc.families.unet2d_points import feature_points
 from ldc.families.unet2d_table import plan_rows, plan_table
@@ -10,7 +10,6 @@ __all__ = [
     "Transformer",
     "Unit",
     "feature_points",
-    "key_map",
     "plan_rows",
     "plan_table",
     "settle",

@@ -133,9 +133,3 @@ def _modules(model: Any) -> dict[str, tuple[Any, ...]]:
         name: (type(module).__name__, *(getattr(module, key, None) for key in _SETTINGS))
         for name, module in model.named_modules()
     }
-
-
-def key_map(teacher: Any, plan: Plan) -> dict[str, str]:
-    """Returns {student's tensor name: teacher's tensor name} for every tensor of the student."""
-    renamed = ((plan.rename(key), key) for key in teacher.state_dict())
-    return {student: key for student, key in renamed if student is not None}

@@ -99,9 +99,3 @@ def stock_config(unet: Any) -> dict[str, Any] | None:
     """
     config = {key: value for key, value in unet.config.items() if not key.startswith("_")}
     return config if matches(unet, config) else None
-
-
-def key_map(teacher: Any, plan: Plan) -> dict[str, str]:
-    """Returns {student's tensor name: teacher's tensor name} for every tensor of the student."""
-    renamed = ((plan.rename(key), key) for key in teacher.state_dict())
-    return {student: key for student, key in renamed if student is not None}

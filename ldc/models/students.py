@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from ldc import artifacts
-from ldc.families.unet2d import key_map, settle, stock_config
+from ldc.families.unet2d import settle, stock_config
 from ldc.models.folders import find_folder, load_parts, read_config
 from ldc.models.latent_diffusion import Guidance, LatentDiffusion
-from ldc.surgery import Plan, apply
+from ldc.surgery import Plan, apply, key_map
 
 KIND = "student"
 _EMBEDDED = Guidance("embedded", 8.0, (3.0, 15.0))  # LCM's w in [2, 14]

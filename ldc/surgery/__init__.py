@@ -2,6 +2,6 @@
 
 from ldc.surgery.apply import Skipped, apply
 from ldc.surgery.edits import Detach, Keep, Skip, Slice
-from ldc.surgery.plan import Plan
+from ldc.surgery.plan import Plan, key_map
 
-__all__ = ["Detach", "Keep", "Plan", "Skip", "Skipped", "Slice", "apply"]
+__all__ = ["Detach", "Keep", "Plan", "Skip", "Skipped", "Slice", "apply", "key_map"]

@@ -116,3 +116,9 @@ class Plan:
             if isinstance(edit, Slice) and edit.path == layer:
                 return edit.cut(tensor)
         return tensor
+
+
+def key_map(teacher: Any, plan: Plan) -> dict[str, str]:
+    """Returns {student's tensor name: teacher's tensor name} for every tensor of the student that was the teacher's."""
+    renamed = ((plan.rename(key), key) for key in teacher.state_dict())
+    return {student: key for student, key in renamed if student is not None}

@@ -4,11 +4,11 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from ldc.families import feature_points, key_map, settle, stages, stock_config, units
+from ldc.families import feature_points, settle, stages, stock_config, units
 from ldc.models import Teacher, meta_unet
 from ldc.profiling import params
 from ldc.pruning import BlockRemoval
-from ldc.surgery import Keep, Plan, Skip, apply
+from ldc.surgery import Keep, Plan, Skip, apply, key_map
 
 STAGES = ["up_blocks.0", "up_blocks.1", "up_blocks.2", "up_blocks.3"]
 STAGES += ["down_blocks.0", "down_blocks.1", "down_blocks.2", "down_blocks.3"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ldc import artifacts
-from ldc.families import key_map, stock_config
+from ldc.families import stock_config
 from ldc.models import (
     Guidance,
     Teacher,
@@ -22,7 +22,7 @@ from ldc.models import (
 )
 from ldc.profiling import params
 from ldc.pruning import BlockRemoval
-from ldc.surgery import Plan, Slice
+from ldc.surgery import Plan, Slice, key_map
 
 TENSORS = {"base": 442, "small": 396, "tiny": 358}
 

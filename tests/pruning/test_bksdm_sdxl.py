@@ -6,11 +6,11 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from ldc.families import feature_points, key_map, stock_config
+from ldc.families import feature_points, stock_config
 from ldc.models import ARCHITECTURES, Teacher, build_student, meta_unet
 from ldc.profiling import params, tensors
 from ldc.pruning import BlockRemoval
-from ldc.surgery import Plan
+from ldc.surgery import Plan, key_map
 
 # The teacher's count is the published one (stabilityai/stable-diffusion-xl-base-1.0); base at depth 6 and small at
 # depth 5 have the sizes of KOALA-1B and KOALA-700M (Lee et al. 2023: 54 % and 69 % removed); the rest is this rule's.

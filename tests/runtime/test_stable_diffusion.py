@@ -30,12 +30,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from ldc.families.unet2d import key_map
 from ldc.models import ARCHITECTURES, Teacher, load_teacher, meta_unet, save_student
 from ldc.models.architectures import Architecture
 from ldc.profiling import params
 from ldc.runtime import ASSETS
-from ldc.surgery import Plan
+from ldc.surgery import Plan, key_map
 from ldc.training.checkpoints import newest
 
 log = logging.getLogger(__name__)

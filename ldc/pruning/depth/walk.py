@@ -15,13 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ldc.families.llama import BLOCKS, blocks
-
-
-class Passed(nn.Module):
-    """Stands where a block is left out: the residual stream passes through."""
-
-    def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
-        return hidden
+from ldc.surgery import Skipped
 
 
 class _Noting(nn.Module):
@@ -58,7 +52,9 @@ def exchanged(model: Any, stand_ins: Sequence[nn.Module]) -> Iterator[None]:
 @contextmanager
 def without(model: Any, removed: Collection[int]) -> Iterator[None]:
     """Leaves blocks out in place: the others keep their indices, masks and weights."""
-    with exchanged(model, [Passed() if place in removed else block for place, block in enumerate(blocks(model))]):
+    with exchanged(
+        model, [Skipped("identity") if place in removed else block for place, block in enumerate(blocks(model))]
+    ):
         yield
 
 

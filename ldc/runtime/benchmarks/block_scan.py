@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ldc.data.text import Calibration
-from ldc.families.llama import block_params, blocks, key_map
+from ldc.families.llama import block_params, blocks
 from ldc.models.language import check_language_teacher, load_language_teacher, meta_language_model
 from ldc.profiling import params, spread
 from ldc.pruning.depth import Perplexity, depth_plan, score_blocks
@@ -25,6 +25,7 @@ from ldc.runtime.checks import check_number, check_whole
 from ldc.runtime.devices import device_of
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.teachers import language_spec
+from ldc.surgery import key_map
 
 log = logging.getLogger(__name__)
 CACHED, IN_PLACE, REBUILT = "cached prefixes", "skipped in place", "rebuilt per block"
