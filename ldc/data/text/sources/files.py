@@ -67,7 +67,9 @@ class TextFiles:
     def _files(self, cache: Path | None) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
         """Returns (files of `path`, files of `held_out_path`); no file may be both, to be trained on and held out."""
         files = expand(self.path, cache)
-        kept_out = [] if self.held_out_path is None else expand(self.held_out_path, cache)
+        if self.held_out_path is None:
+            return files, []
+        kept_out = expand(self.held_out_path, cache)
         both = {path.resolve() for _, path in files} & {path.resolve() for _, path in kept_out}
         if both:
             raise ValueError(f"path and held_out_path must share no file, but {min(both)} is in both.")
