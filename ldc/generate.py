@@ -5,8 +5,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ldc import runtime
+from ldc.runtime.checks import refuse_settings
 from ldc.runtime.drawing import read_request, save_images
-from ldc.runtime.writing import OF_TEXTS, read_text_request, refuse_settings, save_texts
+from ldc.runtime.writing import OF_TEXTS, read_text_request, save_texts
 
 
 @runtime.entry_point("generate")
@@ -17,7 +18,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _images(cfg: DictConfig) -> dict[str, Any]:
-    refuse_settings(cfg, OF_TEXTS, "no language model")
+    refuse_settings(cfg, "generate", OF_TEXTS, "no language model")
     prompts, out, init_image = read_request(cfg)
     from ldc.models.generate import checked_guidance, generate  # noqa: PLC0415 - wrong input is answered before they load
     from ldc.runtime.evaluation import default_steps  # noqa: PLC0415

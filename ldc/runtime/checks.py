@@ -1,10 +1,12 @@
 """Checks of plain settings of a command, by their key."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from ldc.runtime.paths import CONF
 
 FLAGS = ("debug", "dry_run", "fresh", "reuse", "submit", "chain", "check", "retry", "step")
 
@@ -64,6 +66,25 @@ def check_each(cfg: DictConfig, name: str, check: Callable[[Mapping[str, Any], s
         raise ValueError(f"{name} must be a value or a list of at least one, not [].")
     for value in values:
         check({name: value}, name)
+
+
+def refuse_settings(cfg: DictConfig, command: str, names: Sequence[str], of: str) -> None:
+    """Raises ValueError for settings or groups that `cfg.student` has no use for and that are not as shipped.
+
+    Args:
+        cfg: the command's.
+        command: whose conf/<command>.yaml says how they are shipped.
+        names: of the settings and groups.
+        of: what the student is, such as "a language model".
+    """
+    shipped: Any = OmegaConf.load(CONF / f"{command}.yaml")
+    chosen = [default.items() for default in shipped.defaults if isinstance(default, DictConfig)]
+    groups = {name: option for items in chosen for name, option in items}
+    for name in names:
+        is_group = name not in shipped
+        if cfg[name] != (OmegaConf.load(CONF / name / f"{groups[name]}.yaml") if is_group else shipped[name]):
+            value = "" if is_group else f", not {cfg[name]!r}"
+            raise ValueError(f"{name} must be left out with {cfg.student}, which is {of}{value}.")
 
 
 def check_texts(cfg: Mapping[str, Any], *names: str) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ldc.evaluation.tables import markdown_table
 from ldc.profiling import GenerationProtocol, time_generation
-from ldc.runtime.checks import check_device, check_texts, check_whole
+from ldc.runtime.checks import check_device, check_texts, check_whole, refuse_settings
 from ldc.runtime.language_evaluation import LanguageQuality, continuations, held_out, size_of, speed_stamp
 from ldc.runtime.language_models import FoundLanguageModel
 from ldc.runtime.language_report import write_samples
@@ -58,10 +58,7 @@ def evaluate_language(cfg: DictConfig, found: FoundLanguageModel) -> dict[str, A
 
 
 def _checked(cfg: DictConfig) -> tuple[LanguageQuality, GenerationProtocol | None, Any]:
-    shipped: Any = OmegaConf.load(CONF / "evaluate.yaml")
-    for name in OF_IMAGES:
-        if cfg[name] != shipped[name]:
-            raise ValueError(f"{name} must be left out with {cfg.student}, a language model, not {cfg[name]!r}.")
+    refuse_settings(cfg, "evaluate", OF_IMAGES, "a language model")
     if type(cfg.timed) is not bool:
         raise ValueError(f"timed must be true or false, not {cfg.timed!r}.")
     check_texts({"prompts": list(cfg.prompts)}, "prompts")

@@ -16,11 +16,12 @@ from ldc.evaluation.curves import Point, save_curves
 from ldc.evaluation.pictures import comparison, grid
 from ldc.evaluation.tables import markdown_table
 from ldc.models.generate import checked_guidance, embed
-from ldc.runtime.checks import check_device, check_each, check_number, check_whole, listed
+from ldc.runtime.checks import check_device, check_each, check_number, check_whole, listed, refuse_settings
 from ldc.runtime.evaluation import default_steps, evaluation_set, expected_stamp, feature_cache
 from ldc.runtime.models import Found
-from ldc.runtime.sources import data_source
+from ldc.runtime.sources import image_source
 
+OF_TEXTS = ("timed", "prompts", "max_new_tokens", "quality", "protocol")
 Sampling = dict[str, Any]
 log = logging.getLogger(__name__)
 SWEEPS = {"guidance_scale": "guidance", "steps": "sampling steps"}
@@ -34,12 +35,13 @@ _SHEET_COLUMNS, _SHEET_IMAGES = 8, 64
 
 def check_settings(cfg: DictConfig) -> None:
     """Raises ValueError for a setting outside its range, data that are not there or a device that is missing."""
+    refuse_settings(cfg, "evaluate", OF_TEXTS, "no language model")
     check_each(cfg, "steps", partial(check_whole, optional=True))
     check_each(cfg, "guidance", partial(check_number, optional=True))
     check_whole(cfg, "batch_size")
     check_whole(cfg, "num_images", least=4)
     check_whole(cfg, "seed", least=0)
-    data_source(cfg.data).check()
+    image_source(cfg.data).check()
     check_device(cfg.device)
 
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from ldc.runtime.checks import check_device, check_number, check_whole
+from ldc.runtime.checks import check_device, check_number, check_whole, refuse_settings
 from ldc.runtime.drawing import read_prompts
-from ldc.runtime.paths import CONF
 
 OF_IMAGES = ("steps", "guidance", "num_images", "init_image", "strength", "batch_size", "columns")
 OF_TEXTS = ("max_new_tokens", "temperature", "top_p")
@@ -22,21 +21,13 @@ class TextRequest(NamedTuple):
     settings: dict[str, Any]
 
 
-def refuse_settings(cfg: DictConfig, names: Sequence[str], of: str) -> None:
-    """Raises ValueError for a setting that the model has no use for and that is not as conf/generate.yaml has it."""
-    shipped: Any = OmegaConf.load(CONF / "generate.yaml")
-    for name in names:
-        if cfg[name] != shipped[name]:
-            raise ValueError(f"{name} must be left out with {cfg.student}, which is {of}, not {cfg[name]!r}.")
-
-
 def read_text_request(cfg: DictConfig) -> TextRequest:
     """Returns what the config asks for.
 
     Raises:
         ValueError: a setting is outside its range, one of images alone, or a file is missing or of the wrong kind.
     """
-    refuse_settings(cfg, OF_IMAGES, "a language model")
+    refuse_settings(cfg, "generate", OF_IMAGES, "a language model")
     check_whole(cfg, "max_new_tokens")
     check_whole(cfg, "seed", least=0)
     check_number(cfg, "temperature", above=0, optional=True)

@@ -121,3 +121,8 @@ def test_a_stage_whose_inputs_are_unfinished_is_refused(refused, tmp_path):
 
 def test_train_without_an_experiment_names_them(refused):
     assert "experiment must be given, as +experiment=NAME with one of" in refused(train.main)
+
+
+@pytest.mark.parametrize("arguments", [(), ("encoded=null", "~stages.encode")])
+def test_texts_are_refused_where_images_are_trained_on(refused_train, arguments):
+    assert "data must be images for this" in refused_train("data=texts", *arguments)

@@ -72,3 +72,16 @@ def test_a_file_without_a_stamp_is_not_compared_with(refused, tmp_path):
     assert "compare must be a metrics.json with metrics and stamp" in refused(
         main, f"compare={tmp_path / 'other.json'}"
     )
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("timed=false", "timed must be left out with emoji_ldm, which is no language model, not False."),
+        ("quality.windows=3", "quality must be left out with emoji_ldm, which is no language model."),
+        ("protocol=paper", "protocol must be left out with emoji_ldm, which is no language model."),
+        ("data=kjv", "data must be images for this, such as emoji64_mini, folder or shards, not kjv."),
+    ],
+)
+def test_settings_of_texts_are_refused_for_images(refused, argument, sentence):
+    assert refused(main, argument) == sentence

@@ -14,7 +14,7 @@ from ldc.runtime.devices import device_of
 from ldc.runtime.encoding import encode_data
 from ldc.runtime.readers import is_streaming
 from ldc.runtime.requirements import check_tokenizer
-from ldc.runtime.sources import data_source
+from ldc.runtime.sources import image_source
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 
 WITHOUT_CACHE = "add encoded=null '~stages.encode' to encode while training, without a cache"
@@ -50,7 +50,7 @@ class Encode:
         return [partial(self._check_data, cfg), partial(check_teacher, spec), *words]
 
     def _check_data(self, cfg: DictConfig) -> None:
-        source = data_source(self.data)
+        source = image_source(self.data)
         if is_streaming(source):
             raise ValueError(
                 f"data.source.reader must be indexed for a cache of latents, not streaming: {WITHOUT_CACHE}."

@@ -35,7 +35,7 @@ from ldc.runtime.online import OnlineEncoder
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.readers import check_online, pixel_reader
 from ldc.runtime.requirements import check_kind, check_tokenizer, meta_teacher, warn_of_size
-from ldc.runtime.sources import data_source
+from ldc.runtime.sources import image_source
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 from ldc.surgery import Plan
 from ldc.training import FitResult, SampleGrids
@@ -101,10 +101,10 @@ class Fit(Fitting):
         check_needs(build_objective(self.objective, meta, Plan(()), self.seed), meta, self.target_decay)
 
     def _check_data(self, cfg: DictConfig) -> None:
-        spec = teacher_spec(self.teacher)
+        spec, source = teacher_spec(self.teacher), image_source(self.data)
         warn_of_size(spec, self.data.size)
         if self.encoded is None:
-            data_source(self.data).check()
+            source.check()
             check_online(self.online)
         else:
             check_kind(cfg, "encoded", self.encoded, "latents")
