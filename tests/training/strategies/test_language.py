@@ -17,6 +17,7 @@ from tests.training.tokens import TokenStream, token_batch
 
 pytestmark = pytest.mark.integration
 FITS = ("ddp", "fsdp2", "deepspeed_zero2")
+DIVIDED = FITS[1:]  # each rank keeps a part of the best weights
 STEPS, RANKS, MICRO, ACCUMULATE = 4, 2, 1, 2
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -33,14 +34,14 @@ def parts(*, adapted):
     return CausalScores(llama(), 5), CausalScores(llama(3))
 
 
-def train(folder, strategy, *, ranks=RANKS, adapted=False, resume=False, **options):
+def train(folder, strategy, *, ranks=RANKS, adapted=False, resume=False, lr=1e-2, **options):
     """A fit of a batch of 4 samples of unequal labels; `resume` goes on from the checkpoint of another fit's folder."""
     student, teacher = parts(adapted=adapted)
     module = DistillationModule(
         LogitDistillation(),
         student,
         teacher,
-        optimizer=functools.partial(adamw, lr=1e-2),
+        optimizer=functools.partial(adamw, lr=lr),
         gradient_checkpointing=True,
     )
     best = BestWeights()
@@ -87,9 +88,13 @@ def work(folder, _rank):
     for name in FITS:
         module = train(folder / name, name)
         divided[name] = {isinstance(p, DTensor) for p in module.bare_student.parameters()}
+        train(folder / f"{name}, resumed", name, resume=folder / name / "checkpoints" / "step-00000002")
+    for name in DIVIDED:
+        train(folder / f"{name}, worse", name, lr=2.0)
+        checkpoint = folder / f"{name}, worse" / "checkpoints" / "step-00000002"
+        train(folder / f"{name}, worse, resumed", name, lr=2.0, resume=checkpoint)
     for name in FITS[:2]:
         train(folder / f"{name}, adapters", name, adapted=True)
-        train(folder / f"{name}, resumed", name, resume=folder / name / "checkpoints" / "step-00000002")
     return divided
 
 
@@ -155,7 +160,7 @@ def test_adapters_train_as_on_one_rank(name, runs):
     torch.testing.assert_close(curve(ours), curve(theirs), **TOLERANCE)
 
 
-@pytest.mark.parametrize("name", FITS[:2])
+@pytest.mark.parametrize("name", FITS)
 def test_a_resumed_fit_is_bit_equal(name, runs):
     straight, resumed = (runs[0] / fit_name for fit_name in (name, f"{name}, resumed"))
     assert torch.equal(curve(resumed), curve(straight))
@@ -163,6 +168,13 @@ def test_a_resumed_fit_is_bit_equal(name, runs):
     ours, theirs = published(resumed), published(straight)
     assert ours["step"] == theirs["step"]
     assert all(torch.equal(value, theirs["weights"][key]) for key, value in ours["weights"].items())
+
+
+@pytest.mark.parametrize("name", DIVIDED)
+def test_what_was_best_before_a_checkpoint_is_published_after_a_resume(name, runs):
+    straight, resumed = (published(runs[0] / fit_name) for fit_name in (f"{name}, worse", f"{name}, worse, resumed"))
+    assert resumed["step"] == straight["step"] < 2
+    assert all(torch.equal(value, straight["weights"][key]) for key, value in resumed["weights"].items())
 
 
 def test_fsdp2_alone_divides_the_weights(runs):
