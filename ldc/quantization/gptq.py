@@ -45,17 +45,17 @@ def gptq(
         ValueError: H is not finite, or cannot be inverted even with much damping.
     """
     left = weight.float().clone()  # (O, I): what is left to round, in the order of rounding
-    order = torch.arange(left.shape[1], device=left.device)
     grid = fit_grid(left, bits, group_size, symmetric=symmetric)
-    refit = None if act_order else partial(_refit, grid, left, group_size, bits, symmetric=symmetric)
+    order, refit = torch.arange(left.shape[1], device=left.device), None
     if act_order:
         order = hessian.diagonal().argsort(descending=True, stable=True)
         left = left[:, order]
+    else:
+        refit = partial(_refit, grid, left, group_size, bits, symmetric=symmetric)
     factor = _inverse_factor(hessian[order][:, order], damp)
     codes = torch.zeros_like(left)
-    step = _columns_at_once(group_size, act_order=act_order)
-    for start in range(0, left.shape[1], step):
-        columns = range(start, min(start + step, left.shape[1]))
+    every, step = range(left.shape[1]), _columns_at_once(group_size, act_order=act_order)
+    for columns in (every[start : start + step] for start in every[::step]):
         errors = _round_columns(left, codes, columns, factor, grid, order // group_size, bits, refit)
         left[:, columns.stop :] -= errors @ factor[columns.start : columns.stop, columns.stop :]
     return Quantised(codes[:, order.argsort()].to(torch.int8), grid)
