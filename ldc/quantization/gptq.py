@@ -30,9 +30,9 @@ def gptq(
 ) -> Quantised:
     """Returns `weight` on a grid of `bits`, with a scale for every `group_size` columns.
 
-    With `act_order` columns go by falling H_jj, the most used first; groups stay those of neighbouring columns, their
-    scales fitted before any column is rounded, so that the result needs no order of columns to be read. Without, a
-    group's scale is fitted when its turn comes, to the weights as the columns before have left them.
+    With `act_order` columns go by falling H_jj, the most used first; groups stay those of neighbouring columns, fitted
+    before any column is rounded, so that the result needs no order of columns to be read. Without, a group's scale is
+    fitted when its turn comes, to the weights as the columns before have left them.
 
     Args:
         weight: (O, I) of any float type.
