@@ -52,8 +52,7 @@ def gptq(
         left = left[:, order]
     else:
         refit = partial(_refit, grid, left, group_size, bits, symmetric=symmetric)
-    factor = _inverse_factor(hessian[order][:, order], damp)
-    codes = torch.zeros_like(left)
+    factor, codes = _inverse_factor(hessian[order][:, order], damp), torch.zeros_like(left)
     every, step = range(left.shape[1]), _columns_at_once(group_size, act_order=act_order)
     for columns in (every[start : start + step] for start in every[::step]):
         errors = _round_columns(left, codes, columns, factor, grid, order // group_size, bits, refit)
