@@ -35,7 +35,6 @@ _SHEET_COLUMNS, _SHEET_IMAGES = 8, 64
 
 def check_settings(cfg: DictConfig) -> None:
     """Raises ValueError for a setting outside its range, data that are not there or a device that is missing."""
-    refuse_settings(cfg, "evaluate", OF_TEXTS, "no language model")
     check_each(cfg, "steps", partial(check_whole, optional=True))
     check_each(cfg, "guidance", partial(check_number, optional=True))
     check_whole(cfg, "batch_size")
@@ -71,9 +70,10 @@ def samplings(cfg: DictConfig, found: Found) -> list[Sampling]:
     """Returns {"steps", "guidance_scale"} of every pair of the config's steps and guidances.
 
     Raises:
-        ValueError: a guidance is outside the model's range, a setting is given twice, or several are to be compared
-            with one measurement.
+        ValueError: a guidance is outside the model's range, a setting is given twice or is one of texts alone, or
+            several are to be compared with one measurement.
     """
+    refuse_settings(cfg, "evaluate", OF_TEXTS, "no language model")
     steps = [value or default_steps(found.scheduler_config) for value in listed(cfg, "steps")]
     scales = [checked_guidance(found.guidance, value) for value in listed(cfg, "guidance")]
     pairs = [{"steps": one, "guidance_scale": other} for one, other in product(steps, scales)]

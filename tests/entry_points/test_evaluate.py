@@ -74,6 +74,11 @@ def test_a_file_without_a_stamp_is_not_compared_with(refused, tmp_path):
     )
 
 
+def test_a_student_that_is_not_there_is_what_is_said_first(refused, tmp_path):
+    said = refused(main, f"student={tmp_path / 'nowhere'}", "timed=false")
+    assert said.startswith("student must be an existing folder or a hub id")
+
+
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
