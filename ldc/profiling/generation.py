@@ -69,7 +69,7 @@ class GenerationProtocol:
         if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 f"protocol={self.name} must run on a machine with a CUDA device, and this one has none: "
-                "choose protocol=cpu, or device=cpu for this protocol's sizes on the CPU."
+                "choose protocol=cpu, or protocol.device=cpu for this protocol's sizes on the CPU."
             )
         sizes = (*self.batch_sizes, *self.new_tokens, self.prompt_tokens)
         if not self.batch_sizes or not self.new_tokens or any(type(size) is not int or size < 1 for size in sizes):
