@@ -59,6 +59,7 @@ class LanguageQuality:
         check_whole(settings, "num_questions", least=0, optional=True)
         if self.dtype not in DTYPES:
             raise ValueError(f"quality.dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}.")
+        self.read_questions()
 
     def check_tokenizer(self, spec: LanguageTeacher) -> None:
         """Checks the tokenizer of a model whose folder is there; that of one to be fetched is checked when it is read.

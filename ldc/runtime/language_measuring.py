@@ -18,7 +18,7 @@ from ldc.runtime.language_models import FoundLanguageModel
 from ldc.runtime.language_report import write_samples
 from ldc.runtime.measuring import difference, read_measurement
 from ldc.runtime.paths import CONF
-from ldc.runtime.texts import text_source
+from ldc.runtime.texts import check_held_out
 
 OF_IMAGES = ("steps", "guidance", "num_images", "seed", "batch_size")
 _IMAGES, _TEXTS = "emoji64_mini", "texts"  # data when none is chosen
@@ -67,7 +67,7 @@ def _checked(cfg: DictConfig) -> tuple[LanguageQuality, GenerationProtocol | Non
     quality: LanguageQuality = instantiate(cfg.quality)
     quality.check()
     data = _data(_TEXTS) if cfg.data == _data(_IMAGES) else cfg.data
-    text_source(data).check()
+    check_held_out(data, (), "texts")
     if not cfg.timed:
         return quality, None, data
     protocol: GenerationProtocol = instantiate(cfg.protocol)

@@ -1,5 +1,6 @@
 """From a `data` group's config to texts: for calibration, for perplexity, for training on instructions."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ldc.data.text import reading
@@ -22,6 +23,17 @@ def text_source(config: Any) -> TextSource:
     if not hasattr(source, "units"):
         raise ValueError(f"data must be text for this, such as texts, kjv or text_files, not {source.name}.")
     return source
+
+
+def check_held_out(config: Any, parts: Sequence[str], key: str) -> None:
+    """Checks that the data are text that is there and that some of it is held out, of the parts that `key` names, too.
+
+    Raises:
+        ValueError: it is not so, as far as can be told before a text is read.
+    """
+    source = text_source(config)
+    source.check()
+    reading.check_held_out(source, parts, key)
 
 
 def calibration_texts(config: Any, cache: str | None = None) -> list[str]:

@@ -8,7 +8,7 @@ from ldc.data.text import TokenBatch
 from ldc.data.text.module import InstructionDataModule, TokenDataModule
 from ldc.runtime.chain import Context
 from ldc.runtime.requirements import check_kind
-from ldc.runtime.texts import instruction_module, instruction_source
+from ldc.runtime.texts import check_held_out, instruction_module, instruction_source
 
 if TYPE_CHECKING:
     from ldc.runtime.stages.fit_language import FitLanguage
@@ -22,6 +22,8 @@ def check_training_texts(cfg: DictConfig, fit: "FitLanguage") -> None:
         raise ValueError("encoded must be null where instructions are given, and name a stage where they are not.")
     if fit.encoded is not None:
         check_kind(cfg, "encoded", fit.encoded, "encoded_texts")
+        parts = [] if fit.held_out["part"] is None else [fit.held_out["part"]]
+        check_held_out(cfg.stages[fit.encoded].data, parts, "held_out.part")
         return
     instruction_source(fit.instructions).check()
     if fit.held_out["part"] is not None:

@@ -1,13 +1,17 @@
 """Texts of a source as lists: what calibration draws from, and what perplexity is measured on."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ldc.data.text.sources import Document, Mixture, TextSource, Unit
 from ldc.data.text.sources.base import SPLITS
 
+_NOTHING_HELD_OUT = (
+    "the text of {} must have held-out documents, but it has none: raise held_out, or give files of their own."
+)
 MOST_DOCUMENTS = 100_000  # of a larger corpus the first ones are taken: they lie in memory
 log = logging.getLogger(__name__)
 
@@ -65,11 +69,33 @@ def held_out_texts(source: TextSource, cache: Path | None = None, limit: int = M
         if len(kept) == limit:
             log.info("Held-out texts are the first %d documents of %s.", limit, part)
     if not texts:
-        raise ValueError(
-            f"the text of {source.name} must have held-out documents, but it has none: raise held_out, "
-            "or give files of their own."
-        )
+        raise ValueError(_NOTHING_HELD_OUT.format(source.name))
     return texts
+
+
+def check_held_out(source: TextSource, parts: Sequence[str], key: str) -> None:
+    """Checks by settings alone that text is held out, of these parts, too; nothing is read or fetched.
+
+    Args:
+        source: of the texts.
+        parts: names of parts; none: any will do.
+        key: of the setting that names them, for the message.
+
+    Raises:
+        ValueError: nothing is held out, or of a part nothing, or there is no such part.
+    """
+    # A source alone is a part of its name, without the version behind it.
+    named = source.parts if isinstance(source, Mixture) else {source.name.partition("-")[0]: source}
+    found = [name for name, part in named.items() if _holds_out(part)]
+    if not found:
+        raise ValueError(_NOTHING_HELD_OUT.format(source.name))
+    unknown = [part for part in parts if part not in found]
+    if unknown:
+        raise ValueError(f"{key} must name held-out texts of the data ({', '.join(found)}), not {unknown[0]!r}.")
+
+
+def _holds_out(source: Any) -> bool:
+    return getattr(source, "held_out_path", None) is not None or getattr(source, "held_out", 1) > 0
 
 
 def count(source: TextSource, cache: Path | None = None) -> dict[str, dict[str, dict[str, int]]]:

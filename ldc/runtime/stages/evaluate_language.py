@@ -33,7 +33,7 @@ from ldc.runtime.language_evaluation import (
 )
 from ldc.runtime.language_report import compare_with_parent, write_report
 from ldc.runtime.teachers import language_spec, teacher_identity
-from ldc.runtime.texts import text_source
+from ldc.runtime.texts import check_held_out
 
 log = logging.getLogger(__name__)
 TEACHER = "teacher"
@@ -68,7 +68,7 @@ class EvaluateLanguage:
     def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
         spec = language_spec(self.teacher)
         check_language_teacher(spec)
-        text_source(self.data).check()
+        check_held_out(self.data, self.texts or (), "texts")
         self._quality.check()
         self._quality.check_tokenizer(spec)
         check_texts({"prompts": list(self.prompts)}, "prompts")

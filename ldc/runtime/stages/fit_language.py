@@ -88,6 +88,7 @@ class FitLanguage(Fitting):
         if self.keep == "best" and self.averaging is not None:
             raise ValueError(f"averaging must be null with keep=best, which publishes one step, not {self.averaging}.")
         check_whole(self.held_out, "every", "windows")
+        check_whole(self.held_out, "batch_size", optional=True)
         if self.student != TEACHER:
             check_kind(cfg, "student", self.student, self.kind)
         for name in filter(None, (self.dtype, self.trainer["teacher_dtype"])):

@@ -172,6 +172,19 @@ def test_timed_settings_that_are_none_are_refused(stage):
         stage("stages.evaluate.timed=[student]").check(OmegaConf.create())
 
 
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("stages.evaluate.texts=[bible]", r"texts must name held-out texts of the data \(text_files\), not 'bible'"),
+        ("stages.evaluate.quality.questions=nowhere.jsonl", "questions must be a file of JSON lines"),
+        ("data.held_out=0", "must have held-out documents, but it has none: raise held_out"),
+    ],
+)
+def test_what_an_evaluation_cannot_read_is_refused_before_any_work(stage, argument, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        stage(argument).check(OmegaConf.create())
+
+
 def test_data_of_images_is_refused(stage):
     with pytest.raises(ValueError, match="data must be text for this"):
         replace(stage(), data=OmegaConf.load(CONF / "data" / "emoji64_mini.yaml")).check(OmegaConf.create())
