@@ -70,7 +70,19 @@ def test_every_target_of_an_experiment_lies_in_this_project(experiment):
 
 def test_no_group_hides_a_key_of_a_command():
     """Hydra reads `stage=distil` as a choice of the group `stage`, if there is one, and never as the key."""
-    chosen_at_top = {"data", "teacher", "pruner", "trainer", "logger", "stages", "ablation", "benchmark", "cluster", "protocol", "quality"}
+    chosen_at_top = {
+        "data",
+        "teacher",
+        "pruner",
+        "trainer",
+        "logger",
+        "stages",
+        "ablation",
+        "benchmark",
+        "cluster",
+        "protocol",
+        "quality",
+    }
     for command in COMMANDS:
         assert set(composed(command)) & set(GROUPS) <= chosen_at_top
 
