@@ -24,7 +24,7 @@ from ldc.runtime.checks import check_command
 from ldc.runtime.paths import CONF
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.signatures import check_signatures
-from ldc.runtime.stops import EXIT_CODES, stoppable
+from ldc.runtime.stops import EXIT_CODES, ignore_notices, stoppable
 from ldc.runtime.suggestions import explain
 
 USER_ERROR = 2
@@ -48,6 +48,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Summary]],
     def decorate(task: Callable[[DictConfig], Summary]) -> Callable[[], None]:
         @wraps(task)
         def main() -> None:
+            ignore_notices()
             sys.exit(_run(task, config_name))
 
         main.task = task  # pyrefly: ignore  the undecorated function: tests and notebooks call it with a config

@@ -39,9 +39,11 @@ def stoppable(cfg: DictConfig) -> Iterator[None]:
         before = {number: signal.signal(number, _stop) for number in NUMBERS}
         sys.unraisablehook = partial(_stop_again, hook)
     try:
-        yield
+        try:
+            yield
+        finally:  # what a dropped Stopped has set may not outlive the command: it would kill a process that is done
+            signal.setitimer(signal.ITIMER_REAL, 0)
     except Stopped as stop:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         log.warning("%s while nothing trained.", signal.Signals(stop.number).name)
         if is_rank_zero() and _requeues(stop.number, cfg.get("trainer") or {}):
             from ldc.training.preemption import requeue  # noqa: PLC0415 - a wrong key is answered before libraries load
@@ -52,6 +54,16 @@ def stoppable(cfg: DictConfig) -> Iterator[None]:
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+def ignore_notices() -> None:
+    """Lets SIGUSR1 pass before and after a command's work, in a process of its own.
+
+    SLURM's notice finds nothing to save there, while by default it would kill the process: Python takes a second to
+    leave, and a job whose work is done would end as failed.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def _stop(number: int, frame: Any) -> None:  # noqa: ARG001 - the contract of handlers

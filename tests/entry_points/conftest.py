@@ -1,6 +1,7 @@
 """Runs commands in this process, as a shell would, and keeps what they say."""
 
 import json
+import signal
 import sys
 from typing import Any, NamedTuple
 
@@ -30,8 +31,12 @@ def command(capfd, monkeypatch):
     def run(main, *arguments) -> Said:
         monkeypatch.setattr(sys, "argv", ["ldc", *map(str, arguments)])
         capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
+        notices = signal.getsignal(signal.SIGUSR1)
+        try:
+            with pytest.raises(SystemExit) as stop:
+                main()
+        finally:
+            signal.signal(signal.SIGUSR1, notices)  # a command leaves them ignored: the process is to end with it
         out, err = capfd.readouterr()
         return Said(stop.value.code, out.splitlines(), err.splitlines())
 

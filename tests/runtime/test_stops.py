@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 import weakref
 
@@ -55,16 +57,35 @@ def test_the_handlers_come_back():
 def test_a_stop_that_falls_into_a_weak_reference_s_callback_comes_again():
     """Python drops what is raised there, and the command would go on as if nobody had told it to stop."""
 
-    class Thing:
-        pass
-
     def work():
-        thing = Thing()
-        reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGUSR1))
-        del thing
-        assert reference() is None
+        stop_in_a_callback()
         time.sleep(5)
 
     with pytest.raises(Stopped) as stop, stoppable(OmegaConf.create({})):
         work()
     assert stop.value.code == 138
+
+
+def test_a_stop_that_was_dropped_at_a_command_s_end_kills_nothing_later():
+    with stoppable(OmegaConf.create({})):
+        stop_in_a_callback()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def stop_in_a_callback():
+    class Thing:
+        pass
+
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGUSR1))
+    del thing
+    assert reference() is None
+
+
+def test_a_notice_that_comes_when_the_work_is_done_leaves_the_exit_code():
+    """Python takes a second to leave after a command's last line: SLURM would call a finished job failed."""
+    lines = ["import atexit, os, signal", "atexit.register(os.kill, os.getpid(), signal.SIGUSR1)"]
+    lines += ["from ldc.profile import main", "main()"]
+    command = [sys.executable, "-c", "\n".join(lines), "--cfg", "job"]
+    ended = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - the lines above
+    assert ended.returncode == 0, ended.stderr

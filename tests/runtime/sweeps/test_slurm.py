@@ -18,9 +18,22 @@ CLUSTER = ["cluster=slurm_cpu", "cluster.cpus_per_task=1", "cluster.time=10", f"
 
 
 @pytest.fixture
-def trial(write, settings, teacher_folder, laion, tmp_path):
+def gate(tmp_path):
+    """What the shard's command waits for: a job that has not got its data cannot end before it is told to stop."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def shard(gate, laion, tmp_path):
+    script = tmp_path / "shard.sh"
+    script.write_text(f"until [ -e {gate} ]; do sleep 0.1; done\nexec cat {laion / '00000.tar'}\n")
+    return f"pipe:sh {script}"
+
+
+@pytest.fixture
+def trial(write, settings, teacher_folder, shard, tmp_path):
     """The first trial of a sweep over the cluster, with a tiny teacher and two steps."""
-    words = ["+experiment=bksdm", f"teacher={teacher_folder}", "data=shards", f"data.path={laion}", "data.size=32"]
+    words = ["+experiment=bksdm", f"teacher={teacher_folder}", "data=shards", f"data.path={shard}", "data.size=32"]
     words += [f"stages.distil.{setting}" for setting in ("max_steps=2", "batch_size=2", "grids.steps=[1]")]
     words += ["stages.distil.schedule.warmup_steps=0", "pruner=bksdm_base", "metric=evaluate.student/kid"]
     words += ["~stages.evaluate.settings", "+stages.evaluate.settings={student: {model: distil, steps: 1}}"]
@@ -43,7 +56,7 @@ def asked(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
 
 
-def test_a_trial_that_is_queued_again_is_one_job_and_one_run(trial, tmp_path):
+def test_a_trial_that_is_queued_again_is_one_job_and_one_run(trial, gate, tmp_path):
     folder = tmp_path / "sweep"
     agent = os.fork()
     if agent == 0:
@@ -55,9 +68,11 @@ def test_a_trial_that_is_queued_again_is_one_job_and_one_run(trial, tmp_path):
             os._exit(code)
     try:
         output = trial.folder / "slurm"
-        until(lambda: any("Stage encode" in path.read_text() for path in output.glob("*.out")))
+        until(lambda: any("fetching pipe" in path.read_text() for path in output.glob("*.out")))
         [job] = jobs(trial)
         asked("scancel", "--signal=USR1", job["JobId"])
+        until(lambda: jobs(trial)[0]["Restarts"] == "1")
+        gate.touch()
         _, status = os.waitpid(agent, 0)
     except BaseException:
         os.kill(agent, signal.SIGTERM)
