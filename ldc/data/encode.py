@@ -20,8 +20,9 @@ from typing import Any
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ldc.data.encoded import MANIFEST, SCHEMA, Encoded, is_finished, write_json
+from ldc.data.encoded import SCHEMA, Encoded
 from ldc.data.filters import Filters
+from ldc.data.manifest import MANIFEST, is_finished, write_json
 from ldc.data.report import SkipReport
 from ldc.data.shard_encoder import DecodedImages, Encoders, ShardEncoder
 from ldc.data.sharded import ShardedSamples

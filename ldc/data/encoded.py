@@ -10,18 +10,15 @@ Legend: C latent channels, h x w latent size, n captions of a sample, L tokens, 
     00000.json ...     counts of that shard, and what was skipped in it
 """
 
-import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-MANIFEST = "manifest.json"
+from ldc.data.manifest import MANIFEST, read_manifest
+
 EMPTY_TEXT = "empty_text.npy"
 SCHEMA = 1
 
@@ -40,9 +37,7 @@ class Encoded:
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
-        if not is_finished(self.folder):
-            raise ValueError(f"{self.folder} must be a folder of encoded shards, but it has no {MANIFEST}.")
-        self.manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+        self.manifest: dict[str, Any] = read_manifest(self.folder, "encoded shards")
         if self.manifest.get("schema") != SCHEMA:
             raise ValueError(
                 f"{self.folder / MANIFEST} must have schema {SCHEMA}, not {self.manifest.get('schema')!r}."
@@ -54,27 +49,3 @@ class Encoded:
 
     def __len__(self) -> int:
         return self.manifest["samples"]
-
-
-def is_finished(folder: Path) -> bool:
-    """Returns whether a folder holds a complete cache."""
-    return (folder / MANIFEST).is_file()
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Writes a file under a temporary name, flushes it to disk and renames it, so that it is complete or absent."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes JSON, complete or absent."""
-    write_atomically(path, lambda file: file.write(json.dumps(content, indent=1, ensure_ascii=False).encode()))

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ldc.data.encoded import EMPTY_TEXT, write_atomically, write_json
+from ldc.data.encoded import EMPTY_TEXT
+from ldc.data.manifest import write_atomically, write_json
 from ldc.data.samples import SkippedSampleError
 from ldc.data.sharded import ShardedSamples
 from ldc.data.transforms import decode, to_pixels

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ldc.data.encoded import MANIFEST, is_finished, write_json
+from ldc.data.manifest import MANIFEST, is_finished, write_json
 from ldc.data.text.sources.base import SPLITS, Document, TextSource, Unit
 from ldc.data.text.tokens import SCHEMA, PackedTokens
 

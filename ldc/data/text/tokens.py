@@ -6,7 +6,6 @@ manifest.json          written last: a folder that has one is complete
 00000.json             what stands in them: part, identity, documents and tokens of each split
 """
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ldc.data.encoded import MANIFEST, is_finished
+from ldc.data.manifest import read_manifest
 from ldc.data.text.sources.base import SPLITS
 
 SCHEMA = 1
@@ -81,9 +80,7 @@ class PackedTokens:
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
-        if not is_finished(self.folder):
-            raise ValueError(f"{self.folder} must be a folder of packed tokens, but it has no {MANIFEST}.")
-        self.manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+        self.manifest: dict[str, Any] = read_manifest(self.folder, "packed tokens")
         if self.manifest.get("schema") != SCHEMA or "eos" not in self.manifest:
             raise ValueError(f"{self.folder} must be a folder of packed tokens of schema {SCHEMA}, but it is not.")
 
