@@ -5,51 +5,15 @@ import warnings
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Trainer
 
 from ldc.data.batch import ImageTextBatch, LatentBatch
 from ldc.data.encode import encode_shards
 from ldc.data.module import ImageTextDataModule, LatentDataModule, StreamingDataModule
+from tests.data.recorded_fits import Recorder, SaveAt, fit
 
 SEED = 5
 SAMPLES = 10
-
-
-class Recorder(LightningModule):
-    """A one-parameter model that writes down the batches that it sees."""
-
-    def __init__(self, folder=None):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.batches = []
-        self.folder = folder
-
-    def training_step(self, batch):
-        self.batches.append(batch)
-        return self.weight * 1.0
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    def on_train_end(self):
-        if self.folder is not None:
-            (self.folder / f"{self.global_rank}.json").write_text(json.dumps(self.positions))
-
-    @property
-    def positions(self):
-        return [batch.positions.tolist() for batch in self.batches]
-
-
-class SaveAt(Callback):
-    """Saves after some optimizer step, and stops there."""
-
-    def __init__(self, step, path):
-        self.step, self.path = step, path
-
-    def on_train_batch_end(self, trainer, *_):
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-            trainer.should_stop = True
 
 
 @pytest.fixture(scope="module")
@@ -62,25 +26,6 @@ def tars(tmp_path_factory, write_shard):
 @pytest.fixture(scope="module")
 def folder(tars, tmp_path_factory, toy_encoders):
     return encode_shards(tars, toy_encoders(), tmp_path_factory.mktemp("out"), size=8, progress=False).folder
-
-
-def fit(data, max_steps, *, callbacks=(), resume=None, module=None, **options):
-    options = {"devices": 1, "accumulate_grad_batches": 1, **options}
-    module = module or Recorder()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's advice
-        trainer = Trainer(
-            max_steps=max_steps,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=list(callbacks),
-            **options,
-        )
-        trainer.fit(module, datamodule=data, ckpt_path=resume)
-    return module
 
 
 @pytest.mark.integration

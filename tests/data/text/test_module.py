@@ -1,70 +1,16 @@
 """The text data modules under a real Trainer: resuming reads what a straight fit reads, and N ranks what one does."""
 
 import json
-import warnings
 
 import pytest
-import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ldc.data.text.instructions import Instructions
 from ldc.data.text.module import InstructionDataModule, TokenDataModule
 from ldc.data.text.packing import encode_texts
 from ldc.data.text.sources import TextFiles
+from tests.data.recorded_fits import Recorder, SaveAt, fit
 
 SEED = 5
-
-
-class Recorder(LightningModule):
-    """A one-parameter model that writes down the batches that it sees."""
-
-    def __init__(self, folder=None):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.batches = []
-        self.folder = folder
-
-    def training_step(self, batch):
-        self.batches.append(batch)
-        return self.weight * 1.0
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    def on_train_end(self):
-        if self.folder is not None:
-            (self.folder / f"{self.global_rank}.json").write_text(json.dumps(read(self)))
-
-
-class SaveAt(Callback):
-    """Saves after some optimizer step, and stops there."""
-
-    def __init__(self, step, path):
-        self.step, self.path = step, path
-
-    def on_train_batch_end(self, trainer, *_):
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-            trainer.should_stop = True
-
-
-def fit(data, max_steps, *, callbacks=(), resume=None, module=None, **options):
-    options = {"devices": 1, "accumulate_grad_batches": 1, **options}
-    module = module or Recorder()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's advice
-        trainer = Trainer(
-            max_steps=max_steps,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=list(callbacks),
-            **options,
-        )
-        trainer.fit(module, datamodule=data, ckpt_path=resume)
-    return module
 
 
 def read(module):
@@ -115,7 +61,7 @@ def test_a_resumed_fit_reads_the_windows_of_a_straight_one(packed, tmp_path, num
 @pytest.mark.integration
 def test_two_ranks_read_what_one_does(packed, tmp_path):
     one = fit(tokens(packed, 4), 4)
-    fit(tokens(packed, 2), 4, module=Recorder(tmp_path), devices=2, strategy="ddp_fork")
+    fit(tokens(packed, 2), 4, module=Recorder(tmp_path, read), devices=2, strategy="ddp_fork")
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert sorted(ranks[0] + ranks[1]) == read(one)
 
@@ -154,7 +100,7 @@ def test_a_resumed_fit_reads_the_instructions_of_a_straight_one(instructions, tm
 @pytest.mark.integration
 def test_two_ranks_read_the_instructions_that_one_does(instructions, tmp_path):
     one = fit(instructions(4), 4)
-    fit(instructions(2), 4, module=Recorder(tmp_path), devices=2, strategy="ddp_fork")
+    fit(instructions(2), 4, module=Recorder(tmp_path, read), devices=2, strategy="ddp_fork")
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert sorted(ranks[0] + ranks[1]) == read(one)
 
