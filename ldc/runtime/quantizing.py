@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +65,8 @@ def quantize_language_model(cfg: DictConfig) -> dict[str, Any]:
 
 
 def gptq_settings(values: Any) -> GptqSettings:
-    """Returns the settings of a config, or of a stage, that has GPTQ's among others."""
-    read: Any = values.get if isinstance(values, Mapping | DictConfig) else partial(getattr, values)
-    return GptqSettings(**{field.name: read(field.name) for field in fields(GptqSettings)})
+    """Returns the settings of a config, or of a stage's fields, that has GPTQ's among others."""
+    return GptqSettings(**{field.name: values.get(field.name) for field in fields(GptqSettings)})
 
 
 def check_quantisable(spec: LanguageTeacher, settings: GptqSettings) -> None:

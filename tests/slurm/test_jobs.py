@@ -24,7 +24,7 @@ LCM = ("+experiment=lcm_bksdm", "distil", "few_step")
 TINY = ("~stages.evaluate", "pruner=bksdm_tiny", "trainer=cpu", "trainer.log_every_n_steps=1", "reuse=true")
 FITS = ("batch_size=2", "schedule.warmup_steps=0", "grids.prompts=[]")
 CLUSTER = ("cluster=slurm_cpu", "cluster.cpus_per_task=1", "cluster.time=30", f"cluster.python={sys.executable}")
-STEPS = 8
+STEPS = 24  # of a tenth of a second: enough for a notice to come before the last one on a busy machine
 ENDS = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
 
 

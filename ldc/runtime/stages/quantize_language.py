@@ -21,19 +21,22 @@ from ldc.runtime.teachers import language_spec, teacher_identity
 
 @dataclass(frozen=True)
 class QuantizeLanguage:
-    """Quantises `student`, or `teacher`, by GPTQ; conf/stages/quantize_language.yaml says what each setting means."""
+    """Quantises `student`, or `teacher`, by GPTQ.
+
+    conf/stages/quantize_language.yaml says what each setting means, and conf/quantizer/gptq.yaml what those of GPTQ do.
+    """
 
     teacher: Any
     student: str | None
     data: DictConfig
     calibration: Mapping[str, Any]
-    bits: int = 4
-    group_size: int | str | None = None
-    act_order: bool = True
-    damp: float = 0.01
-    symmetric: bool = True
-    sequential: bool = True
-    other_dtype: str = "float16"
+    bits: int
+    group_size: int | str | None
+    act_order: bool
+    damp: float
+    symmetric: bool
+    sequential: bool
+    other_dtype: str
     loader: Mapping[str, Any] = field(default_factory=dict)
 
     kind = LANGUAGE_KIND
@@ -52,10 +55,10 @@ class QuantizeLanguage:
         if self.student is not None:
             check_kind(cfg, "student", self.student, LANGUAGE_KIND)
             check_quantisable_stage(cfg, self.student)
-        check_quantisable(spec, gptq_settings(self))  # the blocks of a student are as wide
+        check_quantisable(spec, gptq_settings(vars(self)))  # the blocks of a student are as wide
 
     def run(self, context: Context) -> Result:
-        spec, settings, plan = language_spec(self.teacher), gptq_settings(self), None
+        spec, settings, plan = language_spec(self.teacher), gptq_settings(vars(self)), None
         before = spec.quantised
         if self.student is not None:
             parent = context.inputs[self.student]
