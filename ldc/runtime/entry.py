@@ -15,7 +15,9 @@ from functools import wraps
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,6 +30,7 @@ from ldc.runtime.stops import EXIT_CODES, ignore_notices, stoppable
 from ldc.runtime.suggestions import explain
 
 USER_ERROR = 2
+_USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
 _SHOWS_CONFIG = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
 
 Summary = dict[str, Any]
@@ -64,24 +67,19 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
     original = sys.argv[1:]
     sys.argv[1:] = legal = legalise(original, CONF)
     shows_config = any(argument.partition("=")[0] in _SHOWS_CONFIG for argument in original)
+    refusals: list[Exception] = []
     try:
         with _stdout_to_stderr(active=not shows_config) as stdout:
 
             def job(cfg: DictConfig) -> float | None:
                 sys.argv[1:] = original  # processes that a strategy starts are given the user's own words
-                check_command(cfg)
-                check_signatures(cfg)
-                try:
-                    with stoppable(cfg):
-                        summary = task(cfg)
-                except SummarisedError as error:
-                    _print(error.summary, stdout)
-                    raise
-                _print(summary, stdout)
-                return summary.get("metric")
+                with _kept(refusals):
+                    return _work(task, cfg, stdout).get("metric")
 
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
-    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+        for refusal in refusals:
+            raise refusal
+    except _USER_ERRORS as error:
         return _report(error, legal, config_name)
     except KeyboardInterrupt:
         return _interrupted(130)
@@ -92,6 +90,33 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
     finally:
         sys.argv[1:] = original
     return 0
+
+
+def _work(task: Callable[[DictConfig], Summary], cfg: DictConfig, stdout: int) -> Summary:
+    check_command(cfg)
+    check_signatures(cfg)
+    try:
+        with stoppable(cfg):
+            summary = task(cfg)
+    except SummarisedError as error:
+        _print(error.summary, stdout)
+        raise
+    _print(summary, stdout)
+    return summary
+
+
+@contextmanager
+def _kept(refusals: list[Exception]) -> Iterator[None]:
+    """Keeps a user's error from Hydra, which would write a line of its own before our sentence; it is raised later.
+
+    With `-m` it goes up through Hydra, so that no further job of the sweep begins.
+    """
+    try:
+        yield
+    except _USER_ERRORS as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise
+        refusals.append(error)
 
 
 def _print(summary: Summary, stdout: int) -> None:

@@ -51,7 +51,7 @@ def refused(command):
         said = command(main, *arguments)
         assert said.code == 2
         assert said.out == []
-        assert not any("Traceback" in line for line in said.err)
+        assert not any("Traceback" in line or line.startswith("Error executing job") for line in said.err)
         return said.err[-1]
 
     return run
