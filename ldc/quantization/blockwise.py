@@ -5,15 +5,17 @@ Legend: S samples, L tokens, D width of the residual stream.
 """
 
 import logging
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ldc.families.llama import BLOCKS, blocks
+from ldc.models.language import Walk
 from ldc.quantization.gptq import gptq, output_error
 from ldc.quantization.grid import Quantised, round_to_nearest
-from ldc.quantization.passing import enter, hessians, linear_layers, sharing_inputs, through
+from ldc.quantization.layer_inputs import hessians, linear_layers, sharing_inputs
 from ldc.quantization.settings import GptqSettings
 
 log = logging.getLogger(__name__)
@@ -65,21 +67,24 @@ def quantise_model(model: Any, ids: Tensor, settings: GptqSettings) -> Quantised
     """
     group_size = settings.group_for([inputs for _, inputs in quantisable(model).values()])
     _round_others(model, settings)
-    states, others = enter(model, ids)
+    rows = ids.to(next(model.parameters()).device).split(1)
+    walk = Walk(model, rows[0])  # of one sample: the others are as long, so their masks and positions are the same
+    states = [walk.start_of(row) for row in rows]
     layers: dict[str, Quantised] = {}
     reports: list[LayerReport] = []
-    for index, (block, given) in enumerate(zip(blocks(model), others, strict=True)):
-        sharing = sharing_inputs(block, states[0], given)
+    for index, block in enumerate(blocks(model)):
+        through = partial(walk.step, index)
+        sharing = sharing_inputs(block, through, states[0])
         turns = [[names] for names in sharing] if settings.sequential else [sharing]
         before = len(reports)
         for turn in turns:
-            found = hessians(block, [names[0] for names in turn], states, given)
+            found = hessians(block, through, [names[0] for names in turn], states)
             for names, hessian in zip(turn, found, strict=True):
                 for name in names:
                     full = f"{BLOCKS}.{index}.{name}"
                     layers[full], errors = _quantise(block.get_submodule(name), hessian, group_size, settings)
                     reports.append(LayerReport(full, *errors))
-        states = [through(block, state, given) for state in states]
+        states = [through(state) for state in states]
         log.info("Block %d: errors %.3g, of rounding to nearest %.3g.", index, *_sums(reports[before:]))
     return QuantisedModel(layers, group_size, reports)
 

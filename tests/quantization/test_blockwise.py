@@ -4,7 +4,6 @@ import torch
 from ldc.families.llama import settle
 from ldc.quantization import GptqSettings, quantisable, quantise_model, round_model
 from ldc.quantization.gptq import output_error
-from ldc.quantization.passing import enter, sharing_inputs
 from ldc.surgery import Keep, Plan, apply
 
 
@@ -80,28 +79,6 @@ def test_within_a_block_layers_see_the_quantised_layers_before_them_if_sequentia
     same = {name: torch.equal(found[0][name].codes, found[1][name].codes) for name in found[0]}
     assert same["model.layers.0.self_attn.q_proj"]
     assert not same["model.layers.0.mlp.down_proj"]
-
-
-def test_layers_of_one_input_share_its_hessian(small_llama, ids):
-    model = small_llama()
-    states, others = enter(model, ids)
-    assert sharing_inputs(model.model.layers[0], states[0], others[0]) == [
-        ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-        ["self_attn.o_proj"],
-        ["mlp.gate_proj", "mlp.up_proj"],
-        ["mlp.down_proj"],
-    ]
-
-
-def test_blocks_called_one_by_one_give_the_models_own_hidden_states(small_llama, ids):
-    from ldc.quantization.passing import through  # noqa: PLC0415
-
-    model = small_llama()
-    states, others = enter(model, ids)
-    for block, given in zip(model.model.layers, others, strict=True):
-        states = [through(block, state, given) for state in states]
-    logits = model.lm_head(model.model.norm(torch.cat(states)))
-    assert torch.allclose(logits, model(ids).logits, atol=1e-4)
 
 
 def test_tied_embeddings_stay_tied(small_llama, ids):

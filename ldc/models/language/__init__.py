@@ -1,4 +1,4 @@
-"""Causal language models: teachers, students, their folders."""
+"""Causal language models: teachers, students, their folders, their blocks one by one."""
 
 from ldc.models.language.architectures import LANGUAGE_ARCHITECTURES
 from ldc.models.language.folders import LanguageModel
@@ -19,6 +19,7 @@ from ldc.models.language.teachers import (
     load_language_tokenizer,
     meta_language_model,
 )
+from ldc.models.language.walk import Walk, without
 from ldc.models.students import initialised_from_teacher
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LANGUAGE_KIND",
     "LanguageModel",
     "LanguageTeacher",
+    "Walk",
     "build_language_student",
     "check_language_teacher",
     "continue_texts",
@@ -38,4 +40,5 @@ __all__ = [
     "load_language_tokenizer",
     "meta_language_model",
     "save_language_student",
+    "without",
 ]

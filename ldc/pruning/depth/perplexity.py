@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from ldc.families.llama import block_params, blocks
+from ldc.models.language import Walk, without
+from ldc.models.modes import evaluating
 from ldc.pruning.depth.criterion import Scored, Tick, check_batch_size
-from ldc.pruning.depth.walk import Walk, evaluating, next_token_loss, without
+from ldc.pruning.language_loss import next_token_loss
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from tqdm import tqdm
 
 from ldc.data.text import Calibration
 from ldc.families.llama import blocks, check_causal
+from ldc.pruning.calibration_ids import check_ids
 from ldc.pruning.depth import sharing
 from ldc.pruning.depth.criteria import build_criterion
 from ldc.pruning.depth.criterion import Criterion, Scored
 from ldc.pruning.depth.scores import BlockScores
-from ldc.pruning.depth.walk import check_ids
 
 
 def score_blocks(

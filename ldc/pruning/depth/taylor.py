@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ldc.families.llama import blocks
+from ldc.models.language import without
+from ldc.models.modes import evaluating
 from ldc.models.precision import in_float32
 from ldc.pruning.depth.criterion import Scored, Tick, check_batch_size
 from ldc.pruning.depth.reductions import check_reductions, reduce_block, reduce_weight, scored_weights
-from ldc.pruning.depth.walk import differentiable, evaluating, next_token_loss, without
+from ldc.pruning.gradients import differentiable
+from ldc.pruning.language_loss import next_token_loss
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from ldc.families.llama import blocks
 from ldc.families.llama_width import Widths, gradient_sums, weights
+from ldc.models.modes import evaluating
 from ldc.models.precision import in_float32
 from ldc.profiling import params as num_params
 from ldc.pruning.budget import Budget
 from ldc.pruning.depth.criterion import check_batch_size
-from ldc.pruning.depth.walk import differentiable, evaluating, next_token_loss
+from ldc.pruning.gradients import differentiable
+from ldc.pruning.language_loss import next_token_loss
 from ldc.pruning.width.result import WidthResult, width_result
 from ldc.pruning.width.scores import WidthScores, calibration_ids, check_scores
 from ldc.pruning.width.sizes import Removed, even_removal, keep_highest, model_widths, params_left, removed_params

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ldc.families.llama_width import Widths
-from ldc.pruning.depth.walk import check_ids, evaluating
+from ldc.models.modes import evaluating
+from ldc.pruning.calibration_ids import check_ids
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ldc.families.llama import blocks
 from ldc.families.llama_width import DOWN, OUT, widths
+from ldc.models.language import Walk
+from ldc.models.modes import evaluating
 from ldc.profiling import params as num_params
 from ldc.pruning.budget import Budget
-from ldc.pruning.depth.walk import Walk, evaluating
 from ldc.pruning.width.result import WidthResult, width_result
 from ldc.pruning.width.scores import WidthScores, calibration_ids, check_scores, hooked
 from ldc.pruning.width.sizes import (

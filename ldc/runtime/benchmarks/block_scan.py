@@ -20,7 +20,7 @@ from ldc.families.llama import block_params, blocks
 from ldc.models.language import check_language_teacher, load_language_teacher, meta_language_model
 from ldc.profiling import params, spread
 from ldc.pruning.depth import Perplexity, depth_plan, score_blocks
-from ldc.pruning.depth.walk import next_token_loss
+from ldc.pruning.language_loss import next_token_loss
 from ldc.runtime.checks import check_number, check_whole
 from ldc.runtime.devices import device_of
 from ldc.runtime.paths import cache_folder

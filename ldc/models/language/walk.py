@@ -68,11 +68,25 @@ class Walk:
 
     def __init__(self, model: Any, ids: Tensor):
         self._model, self._ids, self._blocks = model, ids, blocks(model)
-        noting = [_Noting() for _ in self._blocks]
-        with exchanged(model, noting):
-            model.get_submodule(BLOCKS.rpartition(".")[0])(input_ids=ids, use_cache=False)
-        self.start = noting[0].given[0]
-        self._given = [(arguments, named) for _, arguments, named in (note.given for note in noting)]
+        given = _given(model, ids)
+        self.start = given[0][0]
+        self._given = [others for _, *others in given]
+
+    def start_of(self, ids: Tensor) -> Tensor:
+        """Returns the state before the first block of other tokens, (B, L) too; `step` takes it on.
+
+        Raises:
+            ValueError: a block is given something else with them, such as embeddings of its own.
+        """
+        given = _given(self._model, ids)
+        for place, (ours, (_, *theirs)) in enumerate(zip(self._given, given, strict=True)):
+            if not _equal(ours, theirs):
+                kind = type(self._model).__name__
+                raise ValueError(
+                    f"blocks must be given nothing but the state that depends on the tokens, "
+                    f"unlike block {place} of {kind}."
+                )
+        return given[0][0]
 
     def step(self, place: int, state: Tensor) -> Tensor:
         """Returns the state after a block, from the one before it."""
@@ -85,56 +99,20 @@ class Walk:
             return self._model(input_ids=self._ids, use_cache=False).logits
 
 
-def next_token_loss(logits: Tensor, ids: Tensor, reduction: str = "mean") -> Tensor:
-    """Returns the cross entropy of every token but the first, given those before it, in float32.
-
-    Args:
-        logits: (B, L, vocabulary).
-        ids: (B, L).
-        reduction: mean or sum over B (L - 1) tokens.
-    """
-    # Sequence by sequence: logits and their logarithms are by far the largest tensors, and need not be copied whole.
-    pairs = zip(logits[:, :-1], ids[:, 1:], strict=True)
-    sums = [nn.functional.cross_entropy(predicted.float(), target, reduction="sum") for predicted, target in pairs]
-    total = torch.stack(sums).sum()
-    return total if reduction == "sum" else total / ids[:, 1:].numel()
+def _given(model: Any, ids: Tensor) -> list[tuple[Tensor, tuple[Any, ...], dict[str, Any]]]:
+    """Returns what each block is given where those before it pass their input through: no block is run."""
+    noting = [_Noting() for _ in blocks(model)]
+    with exchanged(model, noting):
+        model.get_submodule(BLOCKS.rpartition(".")[0])(input_ids=ids, use_cache=False)
+    return [note.given for note in noting]
 
 
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """Switches dropout off for the time of a measurement."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-@contextmanager
-def differentiable(model: Any, weights: Sequence[Tensor]) -> Iterator[None]:
-    """Lets gradients reach these weights alone; flags and gradients are as before afterwards."""
-    before = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    chosen = {id(weight) for weight in weights}
-    try:
-        for parameter, _, _ in before:
-            parameter.grad = None
-            parameter.requires_grad_(id(parameter) in chosen)
-        yield
-    finally:
-        for parameter, flag, gradient in before:
-            parameter.requires_grad_(flag)
-            parameter.grad = gradient
-
-
-def check_ids(ids: Tensor, vocabulary: int) -> None:
-    """Raises ValueError for calibration tokens from which nothing can be predicted."""
-    if ids.ndim != 2 or ids.dtype != torch.int64 or ids.shape[0] < 1 or ids.shape[1] < 2:  # noqa: PLR2004 - (S, L), L >= 2
-        raise ValueError(
-            f"calibration must hold one sequence of two int64 tokens at least, not {tuple(ids.shape)} of {ids.dtype}."
-        )
-    if ids.min() < 0 or ids.max() >= vocabulary:
-        raise ValueError(
-            f"calibration tokens must be in [0, {vocabulary}), the model's vocabulary, not in "
-            f"[{ids.min()}, {ids.max()}]: they were made by another tokenizer."
-        )
+def _equal(ours: Any, theirs: Any) -> bool:
+    """Tells whether arguments are the same, tensors by their values."""
+    if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        return len(ours) == len(theirs) and all(map(_equal, ours, theirs))
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(_equal(ours[key], theirs[key]) for key in ours)
+    return bool(ours == theirs)
