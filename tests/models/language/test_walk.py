@@ -74,9 +74,7 @@ def test_samples_take_the_steps_of_the_first_one_by_one(model_of, ids, name):
 
 def test_a_start_of_tokens_that_do_not_fit_the_steps_is_refused(model_of, ids):
     walk = Walk(model_of("gemma4"), ids[:1])
-    with pytest.raises(
-        ValueError, match="nothing but the state that depends on the tokens, unlike block 0 of Gemma4"
-    ):
+    with pytest.raises(ValueError, match="nothing but the state that depends on the tokens, unlike block 0 of Gemma4"):
         walk.start_of(ids[1:2])
 
 
