@@ -20,12 +20,11 @@ from ldc.profiling import params, tensors
 from ldc.pruning.depth import BlockScores, DepthPruning
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
 from ldc.runtime.checks import check_device
-from ldc.runtime.language_pruning import Pruned, build_pruner, fingerprint_of, needs_calibration, prune, rehearse
+from ldc.runtime.language_pruning import FACTS, Pruned, build_pruner, needs_calibration, prune, rehearse
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.teachers import language_spec
 
 log = logging.getLogger(__name__)
-FACTS = "pruning.json"
 
 
 def prune_language_model(cfg: DictConfig) -> dict[str, Any]:
@@ -50,12 +49,11 @@ def prune_language_model(cfg: DictConfig) -> dict[str, Any]:
         calibration = calibration_set(cfg.data, tokenizer, cfg.calibration, cfg.paths.cache)
     teacher = load_language_teacher(spec, cache)
     pruned = prune(pruner, teacher.model.to(cfg.device), calibration, scores)
-    facts = {**pruned.facts, "calibration": fingerprint_of(calibration or scores)}
     folder = Path(cfg.out or Path(cfg.paths.outputs) / "prune" / _name(spec, pruned))
     config = teacher.model.config
-    save_language_student(folder, pruned.student, pruned.plan, teacher.tokenizer, config, {FACTS: facts})
+    save_language_student(folder, pruned.student, pruned.plan, teacher.tokenizer, config, {FACTS: pruned.facts})
     copied = initialised_from_teacher(pruned.student, teacher.model, pruned.plan)
-    return {"student": str(folder), **_summary(pruned), **facts, "initialised_from_teacher": copied}
+    return {"student": str(folder), **_summary(pruned), **pruned.facts, "initialised_from_teacher": copied}
 
 
 def _count(pruner: Any, model: Any) -> dict[str, Any]:

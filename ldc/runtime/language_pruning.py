@@ -18,6 +18,7 @@ from ldc.pruning.width import Flap, LlmPruner, WandaSp, WidthResult, WidthScores
 from ldc.surgery import Plan
 
 log = logging.getLogger(__name__)
+FACTS = "pruning.json"
 _WIDTH = (WandaSp, Flap, LlmPruner)
 
 
@@ -103,11 +104,12 @@ def prune(pruner: Any, model: Any, calibration: Calibration | None = None, score
             log.info("Scoring %d blocks by %s%s.", number, pruner.criterion.name, again)
         found = pruner.plan(model, calibration, scores, progress=True)
     pruned = _made(model, found)
+    pruned.facts["calibration"] = _fingerprint_of(calibration or scores)
     log.info("%s", block_table(pruned.rows))
     return pruned
 
 
-def fingerprint_of(drawn_on: Calibration | BlockScores | None) -> str | None:
+def _fingerprint_of(drawn_on: Calibration | BlockScores | None) -> str | None:
     """Returns the calibration tokens' fingerprint, of which magnitudes have none."""
     if drawn_on is None:
         return None

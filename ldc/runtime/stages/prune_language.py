@@ -1,6 +1,5 @@
 """The stage that prunes language models: a teacher and calibration texts in, a smaller student out."""
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,15 +19,12 @@ from ldc.pruning.depth import BlockScores
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.devices import device_of
-from ldc.runtime.language_pruning import build_pruner, fingerprint_of, needs_calibration, prune
+from ldc.runtime.language_pruning import FACTS, build_pruner, needs_calibration, prune
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.requirements import check_kind
 from ldc.runtime.teachers import language_spec, teacher_identity
 
 TEACHER, RANDOM = "teacher", "random"
-FACTS = "pruning.json"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,6 @@ class PruneLanguage:
         scores, start = self._scores(context, pruner), time.monotonic()
         pruned = prune(pruner, teacher.model.to(device_of(self.loader["device"])), calibration, scores)
         facts = {**pruned.facts, "planning_seconds": round(time.monotonic() - start, 1)}
-        facts["calibration"] = fingerprint_of(calibration or scores)
         student = pruned.student
         if self.initialise == RANDOM:
             parent = load_language_teacher(replace(spec, weights="random", seed=self.seed)).model
