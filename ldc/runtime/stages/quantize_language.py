@@ -30,13 +30,13 @@ class QuantizeLanguage:
     student: str | None
     data: DictConfig
     calibration: Mapping[str, Any]
-    bits: int
-    group_size: int | str | None
-    act_order: bool
-    damp: float
-    symmetric: bool
-    sequential: bool
-    other_dtype: str
+    bits: int = 4
+    group_size: int | str | None = None
+    act_order: bool = True
+    damp: float = 0.01
+    symmetric: bool = True
+    sequential: bool = True
+    other_dtype: str = "float16"
     loader: Mapping[str, Any] = field(default_factory=dict)
 
     kind = LANGUAGE_KIND
