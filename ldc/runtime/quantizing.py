@@ -24,7 +24,8 @@ from ldc.models.language.edited import WEIGHTS_FILE
 from ldc.models.language.packed import is_packed
 from ldc.pruning.depth import DepthPruning
 from ldc.quantization import GptqSettings, calibration_windows, quantise_model, quantised_sizes, save_quantised
-from ldc.runtime.checks import check_device, check_whole
+from ldc.runtime.calibrating import check_draw
+from ldc.runtime.checks import check_device
 from ldc.runtime.devices import device_of
 from ldc.runtime.paths import cache_folder, locate
 from ldc.runtime.teachers import language_spec, named_teacher, teacher_identity
@@ -108,11 +109,7 @@ def check_windows(data: Any, calibration: Mapping[str, Any], spec: LanguageTeach
     Raises:
         ValueError: a setting is missing, unknown or not allowed, or a window is longer than the model's context.
     """
-    if set(calibration) != set(CALIBRATION):
-        raise ValueError(f"calibration must have {', '.join(CALIBRATION)}, not {', '.join(calibration)}.")
-    check_whole(calibration, "num_samples")
-    check_whole(calibration, "length", least=2)
-    check_whole(calibration, "seed", least=0)
+    check_draw(calibration, CALIBRATION)
     most = language_config(spec).get("max_position_embeddings")
     if most is not None and calibration["length"] > most:
         raise ValueError(f"length must be at most the model's context, {most} tokens, not {calibration['length']}.")
