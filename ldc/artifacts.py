@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ldc.permissions import share_weights
+
 FILE = "artifact.json"
 SCHEMA = 1
 
@@ -51,6 +53,7 @@ def artifact_id(kind: str, config: Mapping[str, Any], parents: Sequence[str]) ->
 
 def publish(artifact: Artifact) -> Artifact:
     """Writes `artifact.json` into the artifact's folder, atomically, and returns the artifact."""
+    share_weights(artifact.folder)
     content = {"schema": SCHEMA, **{name: value for name, value in asdict(artifact).items() if name != "folder"}}
     temporary = artifact.folder / f".{FILE}.tmp"
     with temporary.open("w") as file:

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ldc.permissions import share, share_weights
+
 
 def default_cache() -> Path:
     """Returns $LDC_CACHE, else `ldc` in the user's cache folder."""
@@ -26,7 +28,8 @@ def make_once(folder: Path, build: Callable[[Path], None]) -> bool:
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         build(temporary)
-        temporary.chmod(0o755)
+        share(temporary)
+        share_weights(temporary)
         temporary.rename(folder)
     except OSError:
         if folder.is_dir():  # somebody else was faster: a rename onto a filled folder fails

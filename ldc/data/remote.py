@@ -15,6 +15,8 @@ from typing import BinaryIO
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from ldc.permissions import share
+
 REMOTE = re.compile(r"(pipe:|https?://|s3://|gs://)")
 COMMANDS = {"s3://": "aws s3 cp {url} -", "gs://": "gsutil cat {url}"}
 NUM_CONNECTIONS = 4
@@ -58,6 +60,7 @@ def fetch(url: str, cache: Path) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             _download(url, file)
+        share(Path(temporary))
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)

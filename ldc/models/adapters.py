@@ -4,6 +4,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from ldc.permissions import share_weights
+
 
 def save_adapters(folder: Path | str, unet: Any) -> Path:
     """Writes the adapters as `pytorch_lora_weights.safetensors`, which `pipeline.load_lora_weights(folder)` takes.
@@ -70,6 +72,7 @@ def save_language_adapters(folder: Path | str, model: Any, base: str | None = No
     config.save_pretrained(str(folder))
     weights = {f"base_model.model.{name}": tensor.detach().contiguous() for name, tensor in layers.items()}
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    share_weights(folder)
     return folder
 
 

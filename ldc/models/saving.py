@@ -13,6 +13,7 @@ from ldc.families.unet2d import stock_config
 from ldc.families.unet2d_config import stock_tensors
 from ldc.models.folders import variant_of
 from ldc.models.latent_diffusion import LatentDiffusion
+from ldc.permissions import share_weights
 from ldc.surgery import Plan
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def save_student(
     for part in _FROZEN:
         _save_frozen(folder / part, part, teacher, frozen)
     _write_json(folder / "model_index.json", _model_index(unet, teacher, scheduler))
+    share_weights(folder)
     plan.save(folder / PLAN_FILE)
     return folder
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ldc.families.llama import stock_config
 from ldc.models.language.students import clear_weights
 from ldc.models.language.tensors import own_tensors
+from ldc.permissions import share_weights
 from ldc.quantization.blockwise import QuantisedModel
 from ldc.quantization.grid import SCALE_DTYPE, Quantised
 from ldc.quantization.settings import CHANNEL, GptqSettings
@@ -63,6 +64,7 @@ def save_quantised(
     clear_weights(folder)
     tensors = {name: tensor.cpu().contiguous() for name, tensor in _tensors(model, quantised, settings).items()}
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    share_weights(folder)
     config = {key: value for key, value in (stock_config(model) or {}).items() if not key.startswith("_")}
     config |= {"architectures": [type(model).__name__], "dtype": settings.other_dtype}
     config["quantization_config"] = quantisation_config(model, quantised, settings)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from ldc.data.manifest import MANIFEST, is_finished, write_json
 from ldc.data.text.sources.base import SPLITS, Document, TextSource, Unit
 from ldc.data.text.tokens import SCHEMA, PackedTokens
+from ldc.permissions import share
 
 BATCH_DOCUMENTS = 256  # tokenised in one call, on all threads of a fast tokenizer
 BATCH_CHARACTERS = 1 << 20
@@ -157,7 +158,7 @@ class _Packer:
                     file.flush()
                     os.fsync(file.fileno())
             for split, path in temporary.items():
-                path.chmod(0o644)
+                share(path)
                 path.replace(self.folder / f"{name}.{split}.bin")
         finally:
             for path in temporary.values():

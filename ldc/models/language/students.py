@@ -18,6 +18,7 @@ from ldc.models.language.edited import WEIGHTS_FILE, load_edited, save_edited
 from ldc.models.language.folders import CONFIG, LanguageModel, find_language_folder, load_language_folder
 from ldc.models.saving import PLAN_FILE
 from ldc.models.students import last_of_run
+from ldc.permissions import share_weights
 from ldc.surgery import Plan, Slice, apply
 
 LANGUAGE_KIND = "language_student"
@@ -71,6 +72,7 @@ def save_language_student(
         model.save_pretrained(folder)
     else:
         save_edited(folder, model, model.config if parent_config is None else parent_config)
+    share_weights(folder)
     plan.save(folder / PLAN_FILE)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
