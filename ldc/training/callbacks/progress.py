@@ -25,7 +25,7 @@ class Progress(ProgressBar):
         self._enabled = True
         self._bar: Any = None
         self._step = self._samples = 0
-        self._first_step = 0
+        self._first_step = self._reported_step = 0
         self._start = self._reported = 0.0
         self._loss = ""
 
@@ -36,7 +36,7 @@ class Progress(ProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._step = self._first_step = trainer.global_step
+        self._step = self._first_step = self._reported_step = trainer.global_step
         self._samples = pl_module.samples_seen
         self._start = self._reported = time.monotonic()
         if self._enabled and sys.stderr.isatty():
@@ -59,7 +59,7 @@ class Progress(ProgressBar):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._enabled and self._step > self._first_step:
+        elif self._enabled and self._step > self._reported_step:  # long work behind the last step may have said it
             self._report(trainer, pl_module)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
@@ -70,7 +70,7 @@ class Progress(ProgressBar):
         return f"{(samples_seen - self._samples) / max(time.monotonic() - self._start, 1e-9):.1f} samples/s"
 
     def _report(self, trainer: Any, pl_module: Any) -> None:
-        self._reported = time.monotonic()
+        self._reported, self._reported_step = time.monotonic(), self._step
         seconds_per_step = (self._reported - self._start) / (self._step - self._first_step)
         left = timedelta(seconds=round(seconds_per_step * (trainer.max_steps - self._step)))
         rate = self._rate(pl_module.samples_seen)
