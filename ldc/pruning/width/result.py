@@ -35,7 +35,7 @@ def width_result(
     """Returns the plan that keeps these groups and neurons of `model`, with its counts, which are logged.
 
     Args:
-        model: the unedited model.
+        model: the unedited model; on the meta device what is kept is no more than a size, and nothing is logged.
         kept: of each block.
         target_params: what was asked for.
         bias: the projections that lose inputs get a bias.
@@ -53,6 +53,12 @@ def width_result(
                 if sliced:
                     tensors[f"{path}.{name}.bias"] = _compensation(block.get_submodule(name), sliced[-1], mean)
     counts = _counts(model, kept, target_params, bias=bias)
+    if not next(model.parameters()).is_meta:
+        _report(counts, target_params)
+    return WidthResult(Plan(edits), tensors, counts)
+
+
+def _report(counts: dict[str, Any], target_params: int | None) -> None:
     logger.info(
         "Kept %s of %s parameters (%.2f %% less; wanted %s): heads %s, neurons %s.",
         f"{counts['params']:,}",
@@ -62,7 +68,6 @@ def width_result(
         counts["heads"],
         counts["neurons"],
     )
-    return WidthResult(Plan(edits), tensors, counts)
 
 
 def _compensation(linear: Any, edit: Slice, mean: Tensor) -> Tensor:
