@@ -1,4 +1,4 @@
-"""Plot of block scores over depth: a panel a criterion, protected blocks shaded, the whole model as a dashed line."""
+"""Plot of block scores over depth: a panel a criterion, blocks that may be protected shaded, the whole model dashed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +25,8 @@ def save_depth_plot(
     Args:
         scores: {criterion: one score a block, first block first}.
         path: of the picture.
-        protect_first: blocks at the start that never go, shaded.
-        protect_last: blocks at the end that never go, shaded.
+        protect_first: blocks at the start, shaded: they stay under pruners with this setting, others may take them.
+        protect_last: of the end, as well.
         bases: {criterion: the whole model's figure}.
         title: above the panels.
 
@@ -52,9 +52,16 @@ def save_depth_plot(
         axes.set(ylabel=criterion, xlim=(-0.5, number - 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, alpha=0.3)
-    figure.axes[-1].set_xlabel("block" + (" (shaded: never removed)" if protect_first or protect_last else ""))
+    figure.axes[-1].set_xlabel("block" + _rule(protect_first, protect_last))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+def _rule(first: int, last: int) -> str:
+    """Returns what the shade means: scores do not know of the pruners that read them, some of which protect nothing."""
+    if not first and not last:
+        return ""
+    return f" (shaded: never removed by a pruner with protect_first={first} and protect_last={last})"
 
 
 def _shade(axes: Any, number: int, first: int, last: int) -> None:

@@ -1,4 +1,5 @@
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ldc.evaluation.language.depth_plot import save_depth_plot
@@ -16,6 +17,15 @@ def test_protected_blocks_are_shaded(tmp_path):
     save_depth_plot(scores, tmp_path / "none.png")
     save_depth_plot(scores, tmp_path / "half.png", protect_first=1, protect_last=1)
     assert grey(tmp_path / "half.png") > grey(tmp_path / "none.png") + 0.2
+
+
+@pytest.mark.parametrize(("first", "last"), [(4, 2), (0, 1)])
+def test_the_plot_says_whose_rule_the_shade_is(tmp_path, monkeypatch, first, last):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    save_depth_plot({"taylor": [3.0, 1.0, 2.0]}, tmp_path / "plot.png", protect_first=first, protect_last=last)
+    rule = f"never removed by a pruner with protect_first={first} and protect_last={last}"
+    assert drawn[0].axes[-1].get_xlabel() == f"block (shaded: {rule})"
 
 
 def test_every_criterion_has_a_panel(tmp_path):
