@@ -21,6 +21,7 @@ from ldc.runtime.finished import finished_elsewhere, is_whole, link, unshare
 from ldc.runtime.life import wait_for_artifact
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.run import Run
+from ldc.runtime.stage_settings import StageSettingError
 from ldc.runtime.versions import versions
 
 log = logging.getLogger(__name__)
@@ -168,8 +169,11 @@ def chain(cfg: DictConfig) -> Iterator[Stage]:
         ValueError: a stage names an input that no earlier stage makes, or a stage's own check fails.
     """
     stages = unchecked(cfg)
-    for _, check in checks(cfg, stages):
-        check()
+    for name, check in checks(cfg, stages):
+        try:
+            check()
+        except StageSettingError as error:
+            raise ValueError(f"stages.{name}.{error}") from error
     if cfg.stage is None:
         yield from stages
     else:

@@ -16,6 +16,7 @@ from ldc.runtime.batching import Shares, shares, world_size
 from ldc.runtime.chain import Context
 from ldc.runtime.checks import check_whole
 from ldc.runtime.ranks import is_restart
+from ldc.runtime.stage_settings import StageSettingError, stage_settings
 from ldc.training import (
     BestWeights,
     DistillationModule,
@@ -57,7 +58,7 @@ class Fitting:
     def check_settings(self, cfg: DictConfig) -> None:
         """Raises ValueError for settings that cannot be, and for a checkpoint that is not there."""
         if self.max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, not {self.max_steps}.")
+            raise StageSettingError(f"max_steps must be at least 1, not {self.max_steps}.")
         _ = self.shares, self.stopping
         check_whole(self.trainer, _WAITING)
         check_strategy(**{name: self.trainer[name] for name in _STRATEGY})
@@ -65,7 +66,8 @@ class Fitting:
             checkpoint_at(cfg.resume)
         if cfg.resume and cfg.stage is None:
             raise ValueError("resume must come with stage=NAME, the stage whose checkpoint it is.")
-        self._schedule()(SGD([torch.zeros(1)], lr=1.0))  # a warm-up that is too long is refused here
+        with stage_settings("schedule"):
+            self._schedule()(SGD([torch.zeros(1)], lr=1.0))  # a warm-up that is too long is refused here
 
     @property
     def shares(self) -> Shares:

@@ -7,6 +7,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from ldc.models import LatentDiffusion, Teacher, meta_unet, part_config
+from ldc.runtime.stage_settings import StageSettingError
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,12 @@ def warn_of_size(spec: Teacher, size: int) -> None:
 
 
 def check_kind(cfg: DictConfig, key: str, name: str, kind: str) -> None:
-    """Raises ValueError where the stage that `key` names does not exist, or makes something else than `kind`."""
+    """Raises StageSettingError where the stage that `key` names does not exist, or makes something else than `kind`."""
     if name not in cfg.stages:
-        raise ValueError(f"{key} must name a stage that makes {kind}, and {name!r} is no stage.")
+        raise StageSettingError(f"{key} must name a stage that makes {kind}, and {name!r} is no stage.")
     found = get_class(cfg.stages[name]["_target_"]).kind
     if found != kind:
-        raise ValueError(f"{key} must name a stage that makes {kind}, not {name!r}, which makes {found}.")
+        raise StageSettingError(f"{key} must name a stage that makes {kind}, not {name!r}, which makes {found}.")
 
 
 def check_tokenizer(spec: Teacher, *, dry_run: bool) -> None:

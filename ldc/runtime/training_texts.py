@@ -8,6 +8,7 @@ from ldc.data.text import TokenBatch
 from ldc.data.text.module import InstructionDataModule, TokenDataModule
 from ldc.runtime.chain import Context
 from ldc.runtime.requirements import check_kind
+from ldc.runtime.stage_settings import StageSettingError
 from ldc.runtime.texts import check_held_out, instruction_module, instruction_source
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ Texts = TokenDataModule | InstructionDataModule
 def check_training_texts(cfg: DictConfig, fit: "FitLanguage") -> None:
     """Raises ValueError where a fit's texts cannot be had, as far as can be told before any work."""
     if (fit.encoded is None) == (fit.instructions is None):
-        raise ValueError("encoded must be null where instructions are given, and name a stage where they are not.")
+        raise StageSettingError(
+            "encoded must be null where instructions are given, and name a stage where they are not."
+        )
     if fit.encoded is not None:
         check_kind(cfg, "encoded", fit.encoded, "encoded_texts")
         parts = [] if fit.held_out["part"] is None else [fit.held_out["part"]]
@@ -27,7 +30,7 @@ def check_training_texts(cfg: DictConfig, fit: "FitLanguage") -> None:
         return
     instruction_source(fit.instructions).check()
     if fit.held_out["part"] is not None:
-        raise ValueError(
+        raise StageSettingError(
             f"held_out.part must be null for instructions, which have no parts, not {fit.held_out['part']!r}."
         )
 

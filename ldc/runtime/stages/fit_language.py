@@ -32,6 +32,7 @@ from ldc.runtime.lora import Lora
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.requirements import check_kind
+from ldc.runtime.stage_settings import StageSettingError, stage_settings
 from ldc.runtime.teachers import language_spec, teacher_identity
 from ldc.runtime.training_texts import check_training_texts, held_out_batches, training_texts
 from ldc.surgery import Plan
@@ -84,11 +85,14 @@ class FitLanguage(Fitting):
 
     def _check_names(self, cfg: DictConfig) -> None:
         if self.keep not in KEEP:
-            raise ValueError(f"keep must be {' or '.join(KEEP)}, not {self.keep!r}.")
+            raise StageSettingError(f"keep must be {' or '.join(KEEP)}, not {self.keep!r}.")
         if self.keep == "best" and self.averaging is not None:
-            raise ValueError(f"averaging must be null with keep=best, which publishes one step, not {self.averaging}.")
-        check_whole(self.held_out, "every", "windows")
-        check_whole(self.held_out, "batch_size", optional=True)
+            raise StageSettingError(
+                f"averaging must be null with keep=best, which publishes one step, not {self.averaging}."
+            )
+        with stage_settings("held_out"):
+            check_whole(self.held_out, "every", "windows")
+            check_whole(self.held_out, "batch_size", optional=True)
         if self.student != TEACHER:
             check_kind(cfg, "student", self.student, self.kind)
         for name in filter(None, (self.dtype, self.trainer["teacher_dtype"])):
@@ -98,7 +102,9 @@ class FitLanguage(Fitting):
         meta, lora = meta_language_model(language_spec(self.teacher)), self._lora()
         context = getattr(meta.config, "max_position_embeddings", None)
         if context is not None and self.length > context:
-            raise ValueError(f"length must be at most the model's context of {context} tokens, not {self.length}.")
+            raise StageSettingError(
+                f"length must be at most the model's context of {context} tokens, not {self.length}."
+            )
         if lora is not None:
             check_targets(meta, lora.targets or LANGUAGE_TARGETS)
         check_needs(instantiate(self.objective), meta, None)

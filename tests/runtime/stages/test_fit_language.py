@@ -196,21 +196,27 @@ def test_a_fit_that_is_stopped_ends_in_the_weights_and_the_curve_of_the_straight
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("stages.retrain.keep=first", r"keep must be best or last, not 'first'\."),
+        ("stages.retrain.keep=first", r"^stages\.retrain\.keep must be best or last, not 'first'\."),
         ("stages.retrain.averaging=0.99", "averaging must be null with keep=best"),
-        ("stages.retrain.student=encode", "student must name a stage that makes language_student, not 'encode'"),
+        (
+            "stages.retrain.student=encode",
+            r"^stages\.retrain\.student must name a stage that makes language_student, not 'encode'",
+        ),
         ("stages.retrain.encoded=prune", "encoded must name a stage that makes encoded_texts, not 'prune'"),
         ("stages.retrain.lora.targets=[q_proj,to_q]", "LoRA targets must name modules of LlamaForCausalLM, not to_q"),
         ("stages.retrain.lora.dropout=1.0", r"lora.dropout must be in \[0, 1\), not 1"),
         ("stages.retrain.lora.targets=q_proj", "lora.targets must be a list of module names, not 'q_proj'"),
         ("stages.retrain.length=4096", "length must be at most the model's context of 2048 tokens, not 4096"),
-        ("stages.retrain.held_out.every=0", "every must be a whole number from 1, not 0"),
+        ("stages.retrain.held_out.every=0", r"^stages\.retrain\.held_out\.every must be a whole number from 1, not 0"),
         ("stages.retrain.held_out.batch_size=0", "batch_size must be a whole number from 1, not 0"),
         (
             "stages.retrain.held_out.part=kjv",
             r"held_out.part must name held-out texts of the data \(text_files\)",
         ),
-        ("stages.retrain.schedule.warmup_steps=4", r"warmup_steps must be in \[0, 4\), not 4"),
+        (
+            "stages.retrain.schedule.warmup_steps=4",
+            r"^stages\.retrain\.schedule\.warmup_steps must be in \[0, 4\), not 4\.$",
+        ),
         ("stages.retrain.dtype=int8", "must be float32, bfloat16, float16 or none, not 'int8'"),
     ],
 )

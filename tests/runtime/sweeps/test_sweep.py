@@ -42,7 +42,7 @@ def test_a_sweep_ends_with_its_best_trial_which_wandb_knows_by_the_files_metric(
     monkeypatch.delenv("WANDB_RUN_ID", raising=False)
     summary = swept()
     assert [row["state"] for row in summary["trials"]] == ["finished", "failed"]
-    assert summary["trials"][1]["error"].startswith("warmup_steps must be")
+    assert summary["trials"][1]["error"].startswith("stages.distil.schedule.warmup_steps must be")
     assert summary["best"]["values"] == {"stages.distil.schedule.warmup_steps": 0}
     assert Path(summary["picture"]).is_file()
     run = Path(summary["best"]["run"])
