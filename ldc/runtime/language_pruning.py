@@ -15,6 +15,7 @@ from ldc.profiling import params
 from ldc.pruning import BlockRemoval
 from ldc.pruning.depth import BlockScores, DepthPruning, depth_plan
 from ldc.pruning.width import Flap, LlmPruner, WandaSp, WidthResult, WidthScores, install
+from ldc.runtime.stage_settings import StageSettingError
 from ldc.surgery import Plan
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,15 @@ def is_language_pruner(config: Any) -> bool:
     return get_class(config["_target_"]) in {DepthPruning, *_WIDTH}
 
 
+def check_language_pruner(config: Any) -> None:
+    """Raises ValueError for a `pruner` group's config that names one of U-Nets."""
+    if get_class(config["_target_"]) is BlockRemoval:
+        raise ValueError(
+            "pruner must be one of language models, not BlockRemoval, which prunes U-Nets: choose "
+            "pruner=depth_perplexity, or flap for widths."
+        )
+
+
 def build_pruner(config: Any, scores: Any = None) -> Any:
     """Returns the pruner of a config.
 
@@ -46,16 +56,16 @@ def build_pruner(config: Any, scores: Any = None) -> Any:
     Raises:
         ValueError: a setting of it is outside its range, it prunes no language models, or it has no use for the scores.
     """
+    check_language_pruner(config)
     pruner = instantiate(config)
-    if isinstance(pruner, BlockRemoval):
-        raise ValueError(  # noqa: TRY004 - a user's input
-            "pruner must be one of language models, not BlockRemoval, which prunes U-Nets: choose "
-            "pruner=depth_perplexity, or flap for widths."
-        )
     if scores is not None and not isinstance(pruner, DepthPruning):
-        raise ValueError(f"scores must be null with {type(pruner).__name__}, which scores channels, not {scores!r}.")
+        raise StageSettingError(
+            f"scores must be null with {type(pruner).__name__}, which scores channels, not {scores!r}."
+        )
     if scores is not None and pruner.iterative:
-        raise ValueError(f"scores must be null with iterative=true, which scores again and again, not {scores!r}.")
+        raise StageSettingError(
+            f"scores must be null with iterative=true, which scores again and again, not {scores!r}."
+        )
     return pruner
 
 

@@ -17,11 +17,19 @@ _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 def check_signatures(config: DictConfig) -> None:
     """Checks every node of the config that names a `_target_`: the target exists, takes the keys, and the simple types.
 
+    What has a `check_kinds` is asked first whether its parts are of a kind that it can use: the settings that an
+    experiment gives to one kind are strange to the other, but it is the choice that is wrong.
+
     Raises:
-        ValueError: a key or a value that the target does not take, by its place in the config.
+        ValueError: a key or a value that the target does not take, by its place in the config, or a part of another
+            kind.
     """
-    for place, node in targets(config):
-        _check(place, node)
+    found = [(place, node, _target(place, node)) for place, node in targets(config)]
+    for _, node, target in found:
+        if hasattr(target, "check_kinds"):
+            target.check_kinds(node)
+    for place, node, target in found:
+        _check(place, node, target)
 
 
 def targets(config: Any, place: str = "") -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -40,11 +48,14 @@ def targets(config: Any, place: str = "") -> Iterable[tuple[str, Mapping[str, An
             yield from targets(config[name], f"{place}.{name}" if place else str(name))
 
 
-def _check(place: str, node: Mapping[str, Any]) -> None:
+def _target(place: str, node: Mapping[str, Any]) -> Any:
     try:
-        target = get_object(node["_target_"])
+        return get_object(node["_target_"])
     except Exception as error:
         raise ValueError(f"{place}._target_ must name a class or function, not {node['_target_']!r}.") from error
+
+
+def _check(place: str, node: Mapping[str, Any], target: Any) -> None:
     parameters = inspect.signature(target).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return

@@ -19,9 +19,10 @@ from ldc.pruning.depth import BlockScores
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.devices import device_of
-from ldc.runtime.language_pruning import FACTS, build_pruner, needs_calibration, prune
+from ldc.runtime.language_pruning import FACTS, build_pruner, check_language_pruner, needs_calibration, prune
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.requirements import check_kind
+from ldc.runtime.stage_settings import StageSettingError
 from ldc.runtime.teachers import language_spec, teacher_identity
 
 TEACHER, RANDOM = "teacher", "random"
@@ -49,6 +50,11 @@ class PruneLanguage:
     def identity(self) -> list[str]:
         return [teacher_identity(language_spec(self.teacher))]
 
+    @staticmethod
+    def check_kinds(config: DictConfig) -> None:
+        """Raises ValueError for a pruner of U-Nets, before its settings are looked at."""
+        check_language_pruner(config.pruner)
+
     def check(self, cfg: DictConfig) -> None:
         if self.initialise not in {TEACHER, RANDOM}:
             raise ValueError(f"initialise must be {TEACHER} or {RANDOM}, not {self.initialise!r}.")
@@ -65,7 +71,7 @@ class PruneLanguage:
         check_kind(cfg, "scores", str(self.scores), "block_scores")
         made = cfg.stages[self.scores].criteria
         if criterion not in made:
-            raise ValueError(
+            raise StageSettingError(
                 f"scores must name a stage that scores by {criterion}, not {self.scores!r}, which scores by "
                 f"{', '.join(made)}."
             )

@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM, BertConfig, BertForMaskedLM
 
 from ldc.artifacts import find
 from ldc.models.language import load_language_student
+from ldc.runtime.composing import train_config
 
 ALONE = ("name=pruning", "+stages@stages.prune=prune_language", "stages.prune.calibration.length=32")
 SCORED = (
@@ -139,12 +140,18 @@ def test_what_cannot_be_is_refused_before_any_work(pruned, arguments, sentence):
     [
         (("pruner=depth_taylor", "pruner.iterative=true"), "scores must be null with iterative=true"),
         (("pruner=depth_taylor", "~stages.score.criteria.taylor"), "scores must name a stage that scores by taylor"),
-        (("pruner=flap",), "scores must be null with Flap, which scores channels, not 'score'."),
+        (("pruner=flap",), r"^stages\.prune\.scores must be null with Flap, which scores channels, not 'score'\."),
     ],
 )
 def test_scores_that_the_pruner_has_no_use_for_are_refused(pruned, arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         pruned(*arguments, "pruner.num_removed=2", chain=SCORED)
+
+
+@pytest.mark.parametrize("experiment", ["lora", "cpt", "severe"])
+def test_a_pruner_of_u_nets_is_refused_as_one_and_not_for_the_experiments_budget(experiment):
+    with pytest.raises(ValueError, match="pruner must be one of language models, not BlockRemoval, which .* choose"):
+        train_config([f"+experiment=shortened_llama_{experiment}", "pruner=bksdm_tiny"])
 
 
 def test_an_encoder_is_refused(pruned, tmp_path):
