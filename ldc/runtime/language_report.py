@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ldc.evaluation.language.plots import DEPTH, PARENT, SAME, WIDTH, save_perplexity_over_size, save_speed_over_size
+from ldc.evaluation.language.dot_chart import DEPTH, PARENT, SAME, WIDTH
+from ldc.evaluation.language.perplexity_plot import save_perplexities
+from ldc.evaluation.language.speed_plot import save_speeds
 from ldc.evaluation.tables import markdown_table, save_table
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ def write_report(
     samples: Mapping[str, Sequence[str]],
     prompts: Sequence[str],
     folder: Path,
+    quantised: str | None = None,
 ) -> list[Row]:
     """Writes table.json, table.md, table.png, plots and samples.txt into the folder; returns the rows with speeds.
 
@@ -71,18 +74,22 @@ def write_report(
         samples: continuations of the prompts by the model's label.
         prompts: of the samples.
         folder: made where it is not there.
+        quantised: what the parent's weights had been through, said below the tables; None: nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows, speeds = with_speeds(rows, speeds)
-    (folder / "table.json").write_text(json.dumps({"models": rows, "speeds": speeds}, indent=2))
+    figures = {"models": rows, "speeds": speeds, "parent_quantised": quantised}
+    (folder / "table.json").write_text(json.dumps(figures, indent=2))
     tables = [_shown(rows)] + [_shown(speeds)] * bool(speeds)
-    (folder / "table.md").write_text("\n".join(map(markdown_table, tables)))
-    save_table([_compact(row) for row in rows], folder / "table.png")
+    note = None if quantised is None else f"The parent's weights had been through {quantised} before all this."
+    below = [] if note is None else [f"{note}\n"]
+    (folder / "table.md").write_text("\n".join([*map(markdown_table, tables), *below]))
+    save_table([_compact(row) for row in rows], folder / "table.png", note)
     columns = [column for column in rows[0] if column.startswith("ppl ")]
     columns = [column for column in columns if not column.endswith(")")] or columns  # one convention tells the curve
-    save_perplexity_over_size(rows, columns, folder / "perplexity.png")
+    save_perplexities(rows, columns, folder / "perplexity.png")
     if any(speed.get("tokens_per_second") for speed in speeds):
-        save_speed_over_size(speeds, folder / "speed.png")
+        save_speeds(speeds, folder / "speed.png")
     if prompts:
         write_samples(samples, prompts, folder / "samples.txt")
     log.info("\n%s\nAll figures: %s", markdown_table([_compact(row) for row in rows]), folder / "table.md")
@@ -105,6 +112,7 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
 def _compact(row: Row) -> Row:
     """The columns that one compares by eye; figures as short texts."""
     found: Row = {"model": row["model"], "params": f"{row['params'] / 1e6:.1f}M", "gone": f"{row['reduction']:.1%}"}
+    found |= {"MB on disk": f"{row['MB']:.1f}"} if "MB" in row else {}  # all that quantising gains
     found |= {key: f"{value:.4g}" for key, value in row.items() if key.startswith("ppl ")}
     if "acc" in row:
         found["acc [95 %]"] = f"{row['acc']:.3f} [{row['acc low']:.3f}, {row['acc high']:.3f}]"

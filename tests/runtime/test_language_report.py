@@ -1,5 +1,6 @@
 import pytest
 
+from ldc.runtime import language_report
 from ldc.runtime.language_report import compare_with_parent, with_speeds, write_samples
 
 PARENT = {"params": 100, "blocks": 10}
@@ -50,3 +51,18 @@ def test_a_speed_that_did_not_fit_the_memory_is_no_figure():
 def test_samples_stand_below_their_prompt(tmp_path):
     write_samples({"p": ["b\nc", "e"], "s": ["x", "y"]}, ["a", "d"], tmp_path / "samples.txt")
     assert (tmp_path / "samples.txt").read_text() == "a\n[p] b c\n[s] x\n\nd\n[p] e\n[s] y\n"
+
+
+def test_the_printed_table_and_the_picture_have_the_megabytes_that_quantising_gains(tmp_path, caplog, monkeypatch):
+    pictured = []
+    monkeypatch.setattr(language_report, "save_table", lambda rows, *_: pictured.extend(rows))
+    quality = {"ppl a": 10.0}
+    rows = [
+        compare_with_parent({**row("p", 100, 10), "MB": 453.1, **quality}, PARENT, is_parent=True),
+        compare_with_parent({**row("4 bits", 100, 10), "MB": 101.9, **quality}, PARENT, is_parent=False),
+    ]
+    with caplog.at_level("INFO"):
+        language_report.write_report(rows, [], {}, [], tmp_path)
+    assert [shown["MB on disk"] for shown in pictured] == ["453.1", "101.9"]
+    assert "MB on disk" in caplog.text
+    assert "101.9" in caplog.text

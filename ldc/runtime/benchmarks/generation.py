@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from ldc.evaluation.language.plots import SAME, save_speed_over_size
+from ldc.evaluation.language.dot_chart import SAME
+from ldc.evaluation.language.speed_plot import save_speeds
 from ldc.models.language import LanguageModel
 from ldc.profiling import GenerationProtocol, time_generation
 from ldc.runtime.checks import check_device
@@ -51,14 +52,14 @@ class Generation:
         return {"protocol": told | sizes, "students": list(self._found)}
 
     def run(self, folder: Path) -> dict[str, Any]:
-        """Returns the description and a row for each model and (M, L); draws speed over size."""
+        """Returns the description and a row for each model and (M, L); draws the speeds."""
         rows: list[dict[str, Any]] = []
         for names in [list(self._found)] if self.by_turns else [[name] for name in self._found]:
             models = {name: self._load(name) for name in names}
             for cell in self._protocol.cells():
                 rows += self._time(models, *cell)
         if any(row.get("tokens_per_second") for row in rows):
-            save_speed_over_size([{**row, "kind": SAME} for row in rows], folder / "speed.png")
+            save_speeds([{**row, "kind": SAME} for row in rows], folder / "speed.png")
         return {**self.describe(), "stamp": speed_stamp(self._protocol, by_turns=self.by_turns), "rows": rows}
 
     def _time(self, models: dict[str, LanguageModel], batch_size: int, new_tokens: int) -> list[dict[str, Any]]:
