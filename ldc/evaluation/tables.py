@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 Row = Mapping[str, Any]
 
@@ -56,8 +57,8 @@ def _figure_of(row: Row, name: str, form: str, unit: float = 1, suffix: str = ""
     return f"{value if unit == 1 else value / unit:{form}}{suffix}"
 
 
-def save_table(rows: Sequence[Row], path: Path) -> None:
-    """Writes the table as a picture.
+def save_table(rows: Sequence[Row], path: Path, note: str | None = None) -> None:
+    """Writes the table as a picture, with a line below it where there is a note.
 
     Raises:
         ValueError: there are no rows.
@@ -72,7 +73,11 @@ def save_table(rows: Sequence[Row], path: Path) -> None:
     table.set_fontsize(9)
     table.auto_set_column_width(list(range(len(columns))))
     figure.canvas.draw()  # only then the table knows its size
-    extent = table.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+    inches = figure.dpi_scale_trans
+    extent = table.get_window_extent().transformed(inches.inverted())
+    if note is not None:
+        below = figure.text(extent.x0, extent.y0 - 0.05, note, transform=inches, va="top", fontsize=8)
+        extent = Bbox.union([extent, below.get_window_extent().transformed(inches.inverted())])
     figure.savefig(path, dpi=150, bbox_inches=extent.padded(0.1))
 
 
