@@ -1,6 +1,7 @@
 """Checks of plain settings of a command, by their key."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -101,6 +102,24 @@ def check_mapping(cfg: Mapping[str, Any], *names: str) -> None:
         value = cfg[name]
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise ValueError(f"{name} must be a mapping, as {{NAME: VALUE}}, not {value!r}.")
+
+
+def refuse_overwriting(out: str | None, **read: str | None) -> None:
+    """Refuses to write into a folder that is read from: what is read would be lost.
+
+    Args:
+        out: the folder that the user names.
+        read: by the name of its key, a folder, a file in one, an id, or None.
+
+    Raises:
+        ValueError: they are the same.
+    """
+    for name, place in read.items():
+        path = Path(place or "").expanduser()
+        folder = path.parent if path.is_file() else path
+        if out is not None and place is not None and folder.exists() and folder.resolve() == Path(out).resolve():
+            whose = f"{name}'" if name.endswith("s") else f"{name}'s"
+            raise ValueError(f"out must be another folder than the {whose}, not {out!r}.")
 
 
 def check_device(device: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ldc.artifacts import Artifact
 from ldc.runtime.card import FILE
+from ldc.runtime.language_origin import lineage, origin_of
 
 KIND = "language_student"
 _STOCK, _OF_A_PLAN = "model.safetensors", "student.safetensors"
@@ -53,14 +54,15 @@ def write_language_card(artifact: Artifact, title: str, others: Sequence[Artifac
         title: of the card.
         others: artifacts of the same run: those it was made from, and evaluations.
     """
-    lineage = [artifact, *_ancestors(artifact, others)]
+    line = lineage(artifact, others)
+    base = origin_of(line).base
     text = _TEMPLATE.format(
         tag=_TAGS.get(artifact.weights or "", "retrained"),
         title=title,
-        base=_base(lineage),
+        base="its parent" if base is None else f"`{base}`",
         made=_made(artifact),
         loading=_loading(artifact),
-        rows="\n".join(f"| {name} | {value} |" for name, value in _facts(artifact, lineage, others).items()),
+        rows="\n".join(f"| {name} | {value} |" for name, value in _facts(artifact, line, others).items()),
     )
     path = artifact.folder / FILE
     path.unlink(missing_ok=True)  # it may have a second name in the run that this one's was linked from
@@ -74,21 +76,6 @@ def _loading(artifact: Artifact) -> str:
     if artifact.weights != "quantised":
         return _LOADING
     return _LOADING_QUANTISED if artifact.config.get("symmetric", True) else _LOADING_ZERO_POINTS
-
-
-def _ancestors(artifact: Artifact, others: Iterable[Artifact]) -> list[Artifact]:
-    """Returns the language students that this one was made from, the nearest first."""
-    by_id = {other.id: other for other in others if other.kind == KIND}
-    found = [by_id[parent] for parent in artifact.parents if parent in by_id]
-    return [*found, *(older for parent in found for older in _ancestors(parent, others))]
-
-
-def _base(lineage: Sequence[Artifact]) -> str:
-    for artifact in lineage:
-        teacher = artifact.config.get("teacher")
-        if isinstance(teacher, Mapping) and teacher.get("path_or_id"):
-            return f"`{teacher['path_or_id']}`"
-    return "its parent"
 
 
 def _made(artifact: Artifact) -> str:
@@ -107,22 +94,26 @@ def _by_adapters(artifact: Artifact) -> str:
     return f" with LoRA of rank {lora.get('rank')}, merged," if isinstance(lora, Mapping) else ""
 
 
-def _facts(artifact: Artifact, lineage: Sequence[Artifact], others: Iterable[Artifact]) -> dict[str, Any]:
+def _facts(artifact: Artifact, line: Sequence[Artifact], others: Iterable[Artifact]) -> dict[str, Any]:
     def first(name: str) -> Any:
-        return next((one.metrics[name] for one in lineage if one.metrics.get(name) is not None), None)
+        return next((one.metrics[name] for one in line if one.metrics.get(name) is not None), None)
 
+    calibration = next((one.metrics["calibration"] for one in line if "calibration" in one.metrics), None)
     params, parent, blocks = first("params"), first("parent_params"), first("removed_blocks")
-    tokens, held_out = (artifact.metrics.get(name) for name in ("tokens", "held_out/perplexity"))
+    own = ("tokens", "held_out/perplexity", "bits_per_weight")
+    tokens, held_out, bits = (artifact.metrics.get(name) for name in own)
     facts = {
         "artifact": f"`{artifact.id}`",
         "made from": ", ".join(f"`{one}`" for one in artifact.parents) or None,
         "parameters": params and f"{params:,}" + (f" of {parent:,} ({1 - params / parent:.2%} less)" if parent else ""),
+        "parent": _parent(artifact),
+        **_chosen_by(line),
         "blocks removed": blocks and ", ".join(map(str, blocks)),
-        "calibration set": first("calibration") and f"`{first('calibration')}`",
+        "calibration set": calibration and f"`{calibration}`",
         "plan": artifact.plan_fingerprint and f"`{artifact.plan_fingerprint}` (plan.json)",
         "weights": artifact.weights,
-        "bits a quantised weight": first("bits_per_weight") and f"{first('bits_per_weight'):.2f}, scales included",
-        "quantised before": first("parent_quantised"),
+        "bits a quantised weight": bits and f"{bits:.2f}, scales included",
+        "quantised before": origin_of(line).quantised,
         "samples seen": f"{artifact.samples_seen:,}",
         "tokens seen": tokens and f"{tokens:,}",
         "perplexity of held-out text": held_out and f"{held_out:.2f}",
@@ -130,6 +121,25 @@ def _facts(artifact: Artifact, lineage: Sequence[Artifact], others: Iterable[Art
         "versions": ", ".join(f"{name} {version}" for name, version in artifact.versions.items()),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _parent(artifact: Artifact) -> str | None:
+    """Returns the model that a command was given, where it is not the one that the card's first line names."""
+    parent = artifact.metrics.get("parent")
+    return f"`{parent}`" if parent != artifact.metrics.get("origin") else None
+
+
+def _chosen_by(line: Sequence[Artifact]) -> dict[str, Any]:
+    """Returns by what was chosen what the last pruning took away, and how much was to go."""
+    facts = next((one.metrics for one in line if "budget" in one.metrics), None)
+    if facts is None:
+        return {}
+    budget = ", ".join(f"{name}={value}" for name, value in facts["budget"].items())
+    if "criterion" not in facts:
+        return {"method": facts["method"], "budget": budget}
+    kept = f", the first {facts['protect_first']} blocks and the last {facts['protect_last']} not among them"
+    again = ", scored again after each block" if facts["iterative"] else ""
+    return {"criterion": f"{facts['criterion']}{kept}{again}", "budget": budget}
 
 
 def _perplexities(artifact: Artifact, others: Iterable[Artifact]) -> dict[str, str]:

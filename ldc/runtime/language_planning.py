@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from ldc.families.llama import blocks, stock_config
 from ldc.families.llama_table import block_table
 from ldc.models.language import (
+    LanguageModel,
     check_language_teacher,
     initialised_from_teacher,
     load_language_teacher,
@@ -19,9 +20,20 @@ from ldc.models.language import (
 from ldc.profiling import params, tensors
 from ldc.pruning.depth import BlockScores, DepthPruning
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
-from ldc.runtime.checks import check_device
-from ldc.runtime.language_pruning import FACTS, Pruned, build_pruner, needs_calibration, prune, rehearse
+from ldc.runtime.checks import check_device, refuse_overwriting
+from ldc.runtime.language_origin import made_of
+from ldc.runtime.language_pruning import (
+    FACTS,
+    Pruned,
+    build_pruner,
+    needs_calibration,
+    prune,
+    rehearse,
+    say_dequantised,
+)
+from ldc.runtime.language_publishing import clear_records, publish_language_student
 from ldc.runtime.paths import cache_folder
+from ldc.runtime.quantizing import FACTS as QUANTISATION
 from ldc.runtime.teachers import language_spec
 
 log = logging.getLogger(__name__)
@@ -31,13 +43,17 @@ def prune_language_model(cfg: DictConfig) -> dict[str, Any]:
     """Writes the student that conf/prune.yaml asks for and returns its summary; `dry_run=true` only counts.
 
     Raises:
-        ValueError: teacher, pruner, scores or calibration texts are not there, or do not belong together.
+        ValueError: teacher, pruner, scores or calibration texts are not there, or do not belong together, or the
+            student would be written over one of them.
     """
     spec = language_spec(cfg.teacher)
+    refuse_overwriting(cfg.out, teacher=spec.path_or_id, scores=cfg.scores)
     pruner = build_pruner(cfg.pruner, cfg.scores)
     scores = None if cfg.scores is None else BlockScores.load(cfg.scores, pruner.criterion.name)
     if cfg.dry_run:
-        return {"dry_run": True, **_count(pruner, meta_language_model(spec))}
+        model = meta_language_model(spec)
+        say_dequantised(spec)
+        return {"dry_run": True, **_count(pruner, model)}
     check_device(cfg.device)
     check_language_teacher(spec)
     if needs_calibration(pruner, cfg.scores):
@@ -47,13 +63,23 @@ def prune_language_model(cfg: DictConfig) -> dict[str, Any]:
     if needs_calibration(pruner, cfg.scores):  # texts that do not do are refused before the weights are read
         tokenizer = load_language_tokenizer(spec, cache)
         calibration = calibration_set(cfg.data, tokenizer, cfg.calibration, cfg.paths.cache)
+    made = made_of(spec) | say_dequantised(spec)
     teacher = load_language_teacher(spec, cache)
     pruned = prune(pruner, teacher.model.to(cfg.device), calibration, scores)
-    folder = Path(cfg.out or Path(cfg.paths.outputs) / "prune" / _name(spec, pruned))
-    config = teacher.model.config
-    save_language_student(folder, pruned.student, pruned.plan, teacher.tokenizer, config, {FACTS: pruned.facts})
     copied = initialised_from_teacher(pruned.student, teacher.model, pruned.plan)
-    return {"student": str(folder), **_summary(pruned), **pruned.facts, "initialised_from_teacher": copied}
+    folder, facts = Path(cfg.out or Path(cfg.paths.outputs) / "prune" / _name(spec, pruned)), made | pruned.facts
+    _save(cfg, folder, spec, teacher, pruned, facts)
+    return {"student": str(folder), **_summary(pruned), **facts, "initialised_from_teacher": copied}
+
+
+def _save(
+    cfg: DictConfig, folder: Path, spec: Any, teacher: LanguageModel, pruned: Pruned, facts: dict[str, Any]
+) -> None:
+    clear_records(folder, QUANTISATION)
+    config = teacher.model.config
+    save_language_student(folder, pruned.student, pruned.plan, teacher.tokenizer, config, {FACTS: facts})
+    settings = {name: cfg[name] for name in ("pruner", "scores", "calibration", "data")}
+    publish_language_student(folder, spec, settings, "pruned", facts, pruned.plan.fingerprint)
 
 
 def _count(pruner: Any, model: Any) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from ldc.data.text import Calibration
 from ldc.families.llama import BLOCKS, blocks
 from ldc.families.llama_table import Row, block_rows, block_table
 from ldc.families.llama_width import widths
-from ldc.models.language import build_language_student
+from ldc.models.language import LanguageTeacher, build_language_student
 from ldc.profiling import params
 from ldc.pruning import BlockRemoval
 from ldc.pruning.depth import BlockScores, DepthPruning, depth_plan
 from ldc.pruning.width import Flap, LlmPruner, WandaSp, WidthResult, WidthScores, install
+from ldc.runtime.language_origin import packed_bits
 from ldc.runtime.stage_settings import StageSettingError
 from ldc.surgery import Plan
 
@@ -114,9 +115,37 @@ def prune(pruner: Any, model: Any, calibration: Calibration | None = None, score
             log.info("Scoring %d blocks by %s%s.", number, pruner.criterion.name, again)
         found = pruner.plan(model, calibration, scores, progress=True)
     pruned = _made(model, found)
-    pruned.facts["calibration"] = _fingerprint_of(calibration or scores)
+    pruned.facts.update(_method(pruner), calibration=_fingerprint_of(calibration or scores))
     log.info("%s", block_table(pruned.rows))
     return pruned
+
+
+def say_dequantised(spec: LanguageTeacher) -> dict[str, str]:
+    """Warns where a teacher's weights are quantised in its files, as the student's will not be; returns facts of it.
+
+    They are pruned all the same, as those of a GGUF file are: scores and retraining need plain weights.
+    """
+    bits = packed_bits(spec)
+    if bits is None:
+        return {}
+    log.warning(
+        "The weights of %s are in %d bits: they are dequantised to be pruned, and the student is written in %s; "
+        "ldc.quantize packs it again.",
+        spec.path_or_id,
+        bits,
+        spec.dtype,
+    )
+    return {"dequantised_from": f"{bits} bits"}
+
+
+def _method(pruner: Any) -> dict[str, Any]:
+    """Returns by what the parts that go were chosen, and how much was to go."""
+    budget = {"num_removed": pruner.budget.count, "ratio": pruner.budget.ratio, "params": pruner.budget.params}
+    chosen = {"budget": {name: value for name, value in budget.items() if value is not None}}
+    if not isinstance(pruner, DepthPruning):
+        return {"method": type(pruner).__name__, **chosen}
+    settings = {name: getattr(pruner, name) for name in ("protect_first", "protect_last", "iterative")}
+    return {"criterion": pruner.criterion.name, **settings, **chosen}
 
 
 def _fingerprint_of(drawn_on: Calibration | BlockScores | None) -> str | None:

@@ -4,14 +4,13 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
 from omegaconf import DictConfig
 
-from ldc import artifacts
 from ldc.models.language import (
     LanguageTeacher,
     check_language_teacher,
@@ -25,8 +24,11 @@ from ldc.models.language.packed import is_packed
 from ldc.pruning.depth import DepthPruning
 from ldc.quantization import GptqSettings, calibration_windows, quantise_model, quantised_sizes, save_quantised
 from ldc.runtime.calibrating import check_draw
-from ldc.runtime.checks import check_device
+from ldc.runtime.checks import check_device, refuse_overwriting
 from ldc.runtime.devices import device_of
+from ldc.runtime.language_origin import made_of
+from ldc.runtime.language_pruning import FACTS as PRUNING
+from ldc.runtime.language_publishing import clear_records, publish_language_student
 from ldc.runtime.paths import cache_folder, locate
 from ldc.runtime.teachers import language_spec, named_teacher, teacher_identity
 from ldc.runtime.texts import calibration_texts, text_source
@@ -48,20 +50,21 @@ def quantize_language_model(cfg: DictConfig) -> dict[str, Any]:
     """
     spec, settings = _spec(cfg.student), gptq_settings(cfg)
     check_quantisable(spec, settings)
+    refuse_overwriting(cfg.out, student=spec.path_or_id)
     check_windows(cfg.data, cfg.calibration, spec)
     sizes = quantised_sizes(meta_language_model(spec), settings)
-    before = quantised_before(spec)
-    summary = {"parent": str(cfg.student), **sizes, "parent_quantised": before}
+    summary: dict[str, Any] = {**sizes, **made_of(spec)}
     if cfg.dry_run:
-        say_quantised_before(before)
+        say_quantised_before(summary["parent_quantised"])
         return {**summary, "dry_run": True}
     check_device(cfg.device)
     check_language_teacher(spec)
     name = f"{Path(spec.path_or_id).stem}-{teacher_identity(spec)[-8:]}-{settings.bits}bit"
     folder = Path(cfg.out or Path(cfg.paths.outputs) / "quantize" / name)
-    if folder.resolve() == Path(spec.path_or_id).expanduser().resolve():
-        raise ValueError(f"out must be another folder than the student's, not {str(folder)!r}.")
-    facts = quantize(spec, settings, cfg.data, cfg.calibration, folder, before, cfg.paths.cache, cfg.device)
+    clear_records(folder, PRUNING)
+    facts = quantize(spec, settings, cfg.data, cfg.calibration, folder, cfg.paths.cache, cfg.device)
+    config = {**asdict(settings), "calibration": cfg.calibration, "data": cfg.data}
+    publish_language_student(folder, spec, config, "quantised", facts)
     return {"student": str(folder), **summary, **facts}
 
 
@@ -122,7 +125,6 @@ def quantize(
     data: Any,
     calibration: Mapping[str, Any],
     folder: Path,
-    before: str | None,
     cache: str | None,
     device: str,
 ) -> dict[str, Any]:
@@ -134,7 +136,6 @@ def quantize(
         data: a `data` group of text, whose train split calibrates.
         calibration: num_samples, length, seed.
         folder: to write.
-        before: what the weights had been through already, or None.
         cache: folder for what is fetched; null is the default cache.
         device: where the blocks are quantised.
 
@@ -148,7 +149,8 @@ def quantize(
     windows = calibration_windows(texts, found.tokenizer, **calibration)
     samples, length = windows.ids.shape
     log.info("Calibration: %d windows of %d tokens, fingerprint %s.", samples, length, windows.fingerprint)
-    say_quantised_before(before)
+    made = made_of(spec)
+    say_quantised_before(made["parent_quantised"])
     start = time.monotonic()
     model = found.model.to(device_of(device))
     quantised = quantise_model(model, windows.ids, settings)
@@ -158,7 +160,7 @@ def quantize(
         "error_of_rounding": sum(layer.round_to_nearest for layer in quantised.reports),
         "quantising_seconds": round(time.monotonic() - start, 1),
         "calibration": windows.fingerprint,
-        "parent_quantised": before,
+        **made,
     }
     save_quantised(folder, model, quantised, settings, found.tokenizer, found.folder)
     facts["weight_mb"] = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
@@ -169,14 +171,6 @@ def quantize(
         *(facts[key] for key in ("bits_per_weight", "weight_mb", "error", "error_of_rounding")),
     )
     return facts
-
-
-def quantised_before(spec: LanguageTeacher) -> str | None:
-    """Returns what a model's weights had been through, from its config or from those of the artifacts it came from."""
-    folder = Path(spec.path_or_id).expanduser()
-    artifact = artifacts.find(folder) if folder.is_dir() else None
-    teacher = (artifact.config.get("teacher") if artifact else None) or {}
-    return spec.quantised or teacher.get("quantised")
 
 
 def say_quantised_before(before: str | None) -> None:
@@ -196,7 +190,7 @@ def say_quantised_before(before: str | None) -> None:
 def _spec(name: str) -> LanguageTeacher:
     config = named_teacher(name)
     if config is not None:
-        return language_spec(config)
+        return language_spec(config, "student")
     path = Path(locate(name)).expanduser()
     if not path.is_dir():
         return LanguageTeacher(str(path) if path.is_file() else name)

@@ -35,11 +35,15 @@ def teacher_spec(config: Any) -> Teacher:
     return replace(spec, path_or_id=locate(spec.path_or_id))
 
 
-def language_spec(config: Any) -> "LanguageTeacher":
+def language_spec(config: Any, key: str = "teacher") -> "LanguageTeacher":
     """Returns what a `teacher` group's config says of a language model, shipped paths resolved.
 
     A folder or hub id that the command line gave as `teacher=NAME`, the `custom` teacher, is one where it is no
     StableDiffusionPipeline.
+
+    Args:
+        config: of a teacher.
+        key: by which the user named it.
 
     Raises:
         ValueError: it names a diffusion model.
@@ -52,8 +56,8 @@ def language_spec(config: Any) -> "LanguageTeacher":
     path = locate(config["path_or_id"])
     if config.get("architecture") is not None or (Path(path).expanduser() / "model_index.json").is_file():
         raise ValueError(
-            f"teacher must be a language model here, not the latent diffusion model {config['path_or_id']!r}: choose "
-            "teacher=smollm2_135m, or a folder of transformers with a causal language model."
+            f"{key} must be a language model here, not the latent diffusion model {config['path_or_id']!r}: choose "
+            f"{key}=smollm2_135m, or a folder of transformers with a causal language model."
         )
     return LanguageTeacher(path, **{name: config[name] for name in ("weights", "revision", "seed")})
 

@@ -40,6 +40,7 @@ def texts(tmp_path):
         (("pruner=depth_perplexity", "pruner.num_removed=6"), 5_524_115_456),
         (("pruner=depth_taylor", "pruner.num_removed=15"), 3_702_665_216),
         (("pruner=wanda_sp", "pruner.num_removed=null", "pruner.ratio=0.2"), 5_470_294_016),
+        (("pruner=wanda_sp", "pruner.ratio=0.2"), 5_470_294_016),
         (("pruner=llm_pruner", "pruner.num_removed=null", "pruner.ratio=0.25"), 5_422_977_024),
     ],
 )
@@ -74,6 +75,58 @@ def test_scores_from_a_file_need_no_texts(command, tiny, tmp_path):
     arguments = (f"scores={tmp_path}", f"out={tmp_path / 'student'}")
     found = command(prune, f"teacher={tiny}", "pruner=depth_taylor_plus", "pruner.num_removed=2", *arguments).summary
     assert found["removed_blocks"] == [4, 5]  # the lowest behind the four that are protected
+
+
+def test_a_student_says_what_it_was_made_of_and_by_what(command, tiny, texts, tmp_path):
+    out = tmp_path / "student"
+    arguments = (f"teacher={tiny}", "pruner=depth_perplexity", "pruner.num_removed=3", *texts, f"out={out}")
+    summary = command(prune, *arguments).summary
+    facts, card = json.loads((out / "pruning.json").read_text()), (out / "README.md").read_text()
+    assert (facts["parent"], facts["origin"], facts["parent_quantised"]) == (str(tiny), str(tiny), None)
+    assert (facts["criterion"], facts["budget"]) == ("perplexity", {"num_removed": 3})
+    assert facts["calibration"] == summary["calibration"] is not None
+    assert f"made of `{tiny}`: parts of it were removed" in card
+    assert "| criterion | perplexity, the first 4 blocks and the last 2 not among them |" in card
+    assert f"| calibration set | `{facts['calibration']}` |" in card
+    assert "| budget | num_removed=3 |" in card
+
+
+def test_a_width_student_names_its_method(command, tiny, texts, tmp_path):
+    arguments = (f"teacher={tiny}", "pruner=flap", "pruner.num_removed=3", *texts, f"out={tmp_path / 'student'}")
+    assert command(prune, *arguments).summary["method"] == "Flap"
+    assert "| method | Flap |" in (tmp_path / "student" / "README.md").read_text()
+
+
+def test_a_student_of_a_student_names_the_first_parent_and_what_it_had_been_through(command, tiny, tmp_path):
+    before = ("teacher._target_=ldc.models.language.LanguageTeacher", "+teacher.quantised=Q4_1")
+    magnitude = ("pruner=depth_magnitude_plus", "pruner.num_removed=1")
+    command(prune, f"teacher={tiny}", *before, *magnitude, f"out={tmp_path / 'one'}").summary  # noqa: B018
+    second = command(prune, f"teacher={tmp_path / 'one'}", *magnitude, f"out={tmp_path / 'two'}").summary
+    assert (second["parent"], second["origin"]) == (str(tmp_path / "one"), str(tiny))
+    assert second["parent_quantised"] == "Q4_1"
+    card = (tmp_path / "two" / "README.md").read_text()
+    assert f"derived from `{tiny}`, whose licence" in card
+    assert f"| parent | `{tmp_path / 'one'}` |" in card
+    assert "| quantised before | Q4_1 |" in card
+
+
+@pytest.mark.parametrize("dry_run", ["dry_run=false", "dry_run=true"])
+def test_a_student_is_not_written_over_its_teacher(refused, tiny, dry_run):
+    weights = (tiny / "model.safetensors").read_bytes()
+    magnitude = ("pruner=depth_magnitude_plus", "pruner.num_removed=2", dry_run)
+    said = refused(prune, f"teacher={tiny}", *magnitude, f"out={tiny}/../{tiny.name}")
+    assert said.startswith("out must be another folder than the teacher's, not ")
+    assert (tiny / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("name", ["", "scores.json"])
+def test_a_student_is_not_written_over_the_scores_that_it_is_made_by(refused, tiny, tmp_path, name):
+    scores = {"criterion": "taylor", "scores": [float(place) for place in range(10)]}
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "scores.json").write_text(json.dumps({"schema": 1, "criteria": {"taylor": scores}}))
+    arguments = (f"scores={tmp_path / 'scores' / name}", f"out={tmp_path / 'scores'}")
+    said = refused(prune, f"teacher={tiny}", "pruner=depth_taylor", "pruner.num_removed=2", *arguments)
+    assert said.startswith("out must be another folder than the scores', not ")
 
 
 def test_drawn_texts_are_those_of_their_seed_alone(command, tiny, tmp_path):
@@ -113,6 +166,10 @@ def test_settings_of_texts_are_refused_for_images(refused):
         (["pruner=bksdm_tiny"], "pruner must be one of language models, not BlockRemoval"),
         (["pruner=flap", "data=emoji64_mini"], "data must be text for this"),
         (["pruner=depth_taylor", "pruner.num_removed=1", "scores=nowhere"], "scores must be a file of block scores"),
+        (
+            ["pruner=flap", "pruner.num_removed=3", "pruner.ratio=0.2"],
+            "not num_removed=3 and ratio=0.2: set the others",
+        ),
         (["pruner=depth_taylor"], "the budget must be one of num_removed, ratio and params, not none."),
     ],
 )

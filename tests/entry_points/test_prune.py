@@ -1,6 +1,9 @@
 import pytest
 
+from ldc.models import build_student, load_student, save_student
 from ldc.prune import main
+from ldc.runtime.paths import ASSETS
+from ldc.surgery import Plan
 
 PUBLISHED = {"bksdm_base": (579_384_964, 442), "bksdm_small": (482_346_884, 396), "bksdm_tiny": (323_384_964, 358)}
 MACS = {"bksdm_base": 261_496_995_840, "bksdm_small": 255_447_203_840, "bksdm_tiny": 242_754_519_040}
@@ -40,3 +43,12 @@ def test_a_dry_run_plans_stable_diffusion_xl_and_says_that_no_more_can_be_had(co
 )
 def test_what_stable_diffusion_xl_does_not_allow_is_refused(refused, arguments, sentence):
     assert sentence in refused(main, "teacher=sdxl_base", *arguments)
+
+
+def test_a_student_is_not_written_over_its_teacher(refused, tmp_path):
+    teacher = load_student(ASSETS / "emoji_ldm")
+    folder = save_student(tmp_path / "teacher", build_student(teacher.unet, Plan()), Plan(), teacher)
+    weights = (folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    said = refused(main, f"teacher={folder}", "pruner=bksdm_small", f"out={folder}")
+    assert said == f"out must be another folder than the teacher's, not {str(folder)!r}."
+    assert (folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == weights

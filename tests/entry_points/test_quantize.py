@@ -8,6 +8,7 @@ import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from ldc.models.language import load_language_student
+from ldc.prune import main as prune
 from ldc.quantize import main
 
 SMALL = ("calibration.num_samples=4", "calibration.length=32")
@@ -79,6 +80,53 @@ def test_what_an_artifact_says_of_its_teacher_is_told(quantised, llama):
     assert any("had already been through Q4_1" in line for line in said.err)
 
 
+@pytest.fixture
+def pruned(command, llama, tmp_path):
+    """`pruned(teacher, *arguments)`: what `ldc.prune` says of a folder `pruned` with a block less."""
+
+    def run(teacher, *arguments):
+        chosen = ("pruner=depth_magnitude", "pruner.num_removed=1", f"out={tmp_path / 'pruned'}")
+        return command(prune, f"teacher={teacher}", *chosen, *arguments)
+
+    return run
+
+
+def test_a_pruned_folder_hands_on_what_its_parent_had_been_through(quantised, pruned, llama, tmp_path):
+    before = ("teacher._target_=ldc.models.language.LanguageTeacher", "+teacher.quantised=Q4_1")
+    removed = pruned(llama, *before).summary["removed_blocks"]
+    said = quantised(student=tmp_path / "pruned")
+    assert said.summary["parent_quantised"] == "Q4_1"
+    assert any("had already been through Q4_1" in line for line in said.err)
+    facts, card = (tmp_path / "out" / name for name in ("quantisation.json", "README.md"))
+    told = json.loads(facts.read_text())
+    assert (told["parent"], told["origin"]) == (str(tmp_path / "pruned"), str(llama))
+    assert told["parent_quantised"] == "Q4_1"
+    for row in (f"| blocks removed | {removed[0]} |", "| criterion | magnitude", "| quantised before | Q4_1 |"):
+        assert row in card.read_text()
+    assert f"derived from `{llama}`" in card.read_text()
+
+
+def test_what_was_made_in_a_folder_before_is_not_told_of_what_is_there_now(quantised, pruned, llama, tmp_path):
+    pruned(llama, f"out={tmp_path / 'out'}").summary  # noqa: B018 - it must have worked
+    quantised().summary  # noqa: B018
+    assert not (tmp_path / "out" / "pruning.json").exists()
+    assert not (tmp_path / "out" / "plan.json").exists()
+    assert "blocks removed" not in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_pruning_a_quantised_folder_says_that_its_weights_become_plain_ones(quantised, pruned, tmp_path):
+    quantised().summary  # noqa: B018 - it must have worked
+    said = pruned(tmp_path / "out")
+    sentence = "in 4 bits: they are dequantised to be pruned, and the student is written in float32"
+    assert sum(sentence in line for line in said.err) == 1
+    assert (said.summary["dequantised_from"], said.summary["parent_quantised"]) == ("4 bits", "4 bits")
+    facts, card = (tmp_path / "pruned" / name for name in ("pruning.json", "README.md"))
+    assert json.loads(facts.read_text())["dequantised_from"] == "4 bits"
+    assert "| quantised before | 4 bits |" in card.read_text()
+    assert "bits a quantised weight" not in card.read_text()
+    assert any(sentence in line for line in pruned(tmp_path / "out", "dry_run=true").err)
+
+
 def test_a_quantised_folder_is_not_quantised_again(quantised, tmp_path):
     assert quantised().code == 0
     again = quantised(student=tmp_path / "out")
@@ -101,7 +149,8 @@ def test_a_model_is_not_overwritten_by_its_quantised_self(quantised, llama):
         (["calibration.length=9999"], "length must be at most the model's context, 2048 tokens, not 9999."),
         (["device=moon"], "device must be one that this machine has"),
         (["student=/nowhere"], "/nowhere"),
-        (["student=emoji_ldm"], "teacher must be a language model here"),
+        (["student=emoji_ldm"], "student must be a language model here"),
+        (["student=emoji_ldm"], "choose student=smollm2_135m"),
     ],
 )
 def test_a_wrong_setting_is_a_sentence(quantised, tmp_path, arguments, sentence):

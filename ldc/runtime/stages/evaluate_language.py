@@ -31,6 +31,7 @@ from ldc.runtime.language_evaluation import (
     size_of,
     speed_stamp,
 )
+from ldc.runtime.language_origin import origin
 from ldc.runtime.language_report import compare_with_parent, write_report
 from ldc.runtime.teachers import language_spec, teacher_identity
 from ldc.runtime.texts import check_held_out
@@ -94,9 +95,10 @@ class EvaluateLanguage:
             samples[label] = content["samples"]
         speeds = self._speeds(context)
         rows = self._against_parent(rows)
-        rows = write_report(rows, speeds, samples, list(self.prompts), context.folder)
+        quantised = origin(language_spec(self.teacher)).quantised
+        rows = write_report(rows, speeds, samples, list(self.prompts), context.folder, quantised)
         flat = {f"{r['model']}/{key}": value for r in rows for key, value in r.items() if type(value) in {int, float}}
-        return Result(metrics={"table": rows, "speeds": speeds, **flat})
+        return Result(metrics={"table": rows, "speeds": speeds, "parent_quantised": quantised, **flat})
 
     def _row(self, context: Context, label: str, texts: Mapping[str, Any], questions: Sequence[Any]) -> dict[str, Any]:
         model = self._load(context, label, self._quality.torch_dtype, device_of(self.loader["device"]))

@@ -19,7 +19,15 @@ from ldc.pruning.depth import BlockScores
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
 from ldc.runtime.chain import Context, Result
 from ldc.runtime.devices import device_of
-from ldc.runtime.language_pruning import FACTS, build_pruner, check_language_pruner, needs_calibration, prune
+from ldc.runtime.language_origin import made_of
+from ldc.runtime.language_pruning import (
+    FACTS,
+    build_pruner,
+    check_language_pruner,
+    needs_calibration,
+    prune,
+    say_dequantised,
+)
 from ldc.runtime.paths import cache_folder
 from ldc.runtime.requirements import check_kind
 from ldc.runtime.stage_settings import StageSettingError
@@ -82,10 +90,13 @@ class PruneLanguage:
         if needs_calibration(pruner, self.scores):  # texts that do not do are refused before the weights are read
             tokenizer = load_language_tokenizer(spec, cache_folder(cache))
             calibration = calibration_set(self.data, tokenizer, self.calibration, cache)
+        made = made_of(spec) | say_dequantised(spec)
+        if self.initialise == RANDOM:  # no weight of the parent's is left
+            made["parent_quantised"] = None
         teacher = load_language_teacher(spec, cache_folder(cache))
         scores, start = self._scores(context, pruner), time.monotonic()
         pruned = prune(pruner, teacher.model.to(device_of(self.loader["device"])), calibration, scores)
-        facts = {**pruned.facts, "planning_seconds": round(time.monotonic() - start, 1)}
+        facts = {**made, **pruned.facts, "planning_seconds": round(time.monotonic() - start, 1)}
         student = pruned.student
         if self.initialise == RANDOM:
             parent = load_language_teacher(replace(spec, weights="random", seed=self.seed)).model

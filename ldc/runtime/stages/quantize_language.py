@@ -59,14 +59,13 @@ class QuantizeLanguage:
 
     def run(self, context: Context) -> Result:
         spec, settings, plan = language_spec(self.teacher), gptq_settings(vars(self)), None
-        before = spec.quantised
         if self.student is not None:
             parent = context.inputs[self.student]
             plan = parent.plan_fingerprint
-            spec = replace(spec, path_or_id=str(parent.folder), weights="pretrained", architecture=None)
+            spec = replace(spec, path_or_id=str(parent.folder), weights="pretrained", architecture=None, quantised=None)
             check_quantisable(spec, settings)
         cache, device = self.loader["cache"], self.loader["device"]
-        facts = quantize(spec, settings, self.data, self.calibration, context.folder, before, cache, device)
+        facts = quantize(spec, settings, self.data, self.calibration, context.folder, cache, device)
         return Result(
             plan_fingerprint=plan,
             weights="quantised",
