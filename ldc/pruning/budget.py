@@ -29,8 +29,9 @@ class Budget:
         fields = {"num_removed": self.count, "ratio": self.ratio, "params": self.params}
         given = [f"{name}={value}" for name, value in fields.items() if value is not None]
         if len(given) != 1:
+            others = ": set the others to null" if given else ""
             raise ValueError(
-                f"the budget must be one of num_removed, ratio and params, not {' and '.join(given) or 'none'}."
+                f"the budget must be one of num_removed, ratio and params, not {' and '.join(given) or 'none'}{others}."
             )
         for name, value in (("num_removed", self.count), ("params", self.params)):
             if value is not None and (type(value) is not int or value < 1):

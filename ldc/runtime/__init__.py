@@ -1,3 +1,4 @@
+from ldc.runtime.budgets import default_budget
 from ldc.runtime.chain import begin, chain
 from ldc.runtime.checks import check_device, check_each, check_number, check_whole
 from ldc.runtime.entry import SummarisedError, entry_point
@@ -22,6 +23,7 @@ __all__ = [
     "check_number",
     "check_whole",
     "data_source",
+    "default_budget",
     "describe",
     "entry_point",
     "find_language_model",

@@ -168,7 +168,7 @@ def test_settings_of_texts_are_refused_for_images(refused):
         (["pruner=depth_taylor", "pruner.num_removed=1", "scores=nowhere"], "scores must be a file of block scores"),
         (
             ["pruner=flap", "pruner.num_removed=3", "pruner.ratio=0.2"],
-            "not num_removed=3 and ratio=0.2: set the others",
+            "num_removed=3 and ratio=0.2: set the others",
         ),
         (["pruner=depth_taylor"], "the budget must be one of num_removed, ratio and params, not none."),
     ],

@@ -1,5 +1,6 @@
 """Experiments of language models from end to end, on the tiny Llama with a tokenizer of letters."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from ldc.artifacts import find
 from ldc.models.language import load_language_student
+from ldc.runtime import CONF, chain, prepare
 
 TINY = (
     "stages.score.calibration.length=32",
@@ -85,6 +87,18 @@ def test_a_width_student_is_retrained_and_stays_one(run):
     ]
     assert widths[0] == widths[1]
     assert "load_language_student" in (folder / "retrain" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("pruner", ["wanda_sp", "flap", "llm_pruner"])
+def test_a_width_pruner_needs_no_more_than_the_words_of_the_experiments_header(
+    configured, llama_folder, text_file, pruner
+):
+    header = (CONF / "experiment" / "shortened_llama_lora.yaml").read_text()
+    command = header.split("pruner=wanda_sp ")[1].split("(")[0].replace("\\", "").replace("#", "")
+    words = ["+experiment=shortened_llama_lora", f"teacher={llama_folder}", "data=text_files", f"data.path={text_file}"]
+    cfg = configured(*words, *TINY, f"pruner={pruner}", *shlex.split(command))
+    prepare(cfg)
+    assert [stage.name for stage in chain(cfg)] == ["prune", "encode", "retrain", "evaluate"]
 
 
 @pytest.mark.integration

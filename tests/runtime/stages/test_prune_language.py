@@ -150,7 +150,7 @@ def test_scores_that_the_pruner_has_no_use_for_are_refused(pruned, arguments, se
 
 @pytest.mark.parametrize("experiment", ["lora", "cpt", "severe"])
 def test_a_pruner_of_u_nets_is_refused_as_one_and_not_for_the_experiments_budget(experiment):
-    with pytest.raises(ValueError, match="pruner must be one of language models, not BlockRemoval, which .* choose"):
+    with pytest.raises(ValueError, match=r"pruner must be one of language models, not BlockRemoval, which .* choose"):
         train_config([f"+experiment=shortened_llama_{experiment}", "pruner=bksdm_tiny"])
 
 
