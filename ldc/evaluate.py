@@ -1,11 +1,13 @@
 """`python -m ldc.evaluate student=FOLDER`: measures one model; every figure is stamped."""
 
-from pathlib import Path
+import logging
 from typing import Any
 
 from omegaconf import DictConfig
 
 from ldc import runtime
+
+log = logging.getLogger(__name__)
 
 
 @runtime.entry_point("evaluate")
@@ -19,17 +21,17 @@ def main(cfg: DictConfig) -> dict[str, Any]:
         from ldc.runtime.language_measuring import evaluate_language  # noqa: PLC0415 - see below
 
         return evaluate_language(cfg, language_model)
-    from ldc.runtime import measuring  # noqa: PLC0415 - a wrong key is answered before the libraries load
+    from ldc.runtime import comparison, measuring  # noqa: PLC0415 - a wrong key is answered before the libraries load
 
     measuring.check_settings(cfg)
-    other = measuring.read_measurement(cfg.compare)
+    other = comparison.read_measurement(cfg.compare)
     found = runtime.find_model(cfg.student)
     settings = measuring.samplings(cfg, found)
     if cfg.dry_run:
         shown = settings[0] if len(settings) == 1 else {"settings": settings}
         return {"dry_run": True, "student": cfg.student, **shown}
     rows = measuring.measure_each(cfg, found, settings, other)
-    out = Path(cfg.out or Path(cfg.paths.outputs) / "evaluate" / Path(cfg.student).name)
+    out = runtime.figures_folder(cfg.student, cfg.paths.outputs, cfg.out)
     stamp = rows[0]["stamp"]
     if len(rows) > 1:
         table = measuring.write_sweep(rows, out)
@@ -37,7 +39,8 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     metrics = rows[0]["metrics"]
     summary: dict[str, Any] = {"student": cfg.student, **settings[0], "metrics": metrics, "stamp": stamp}
     if other is not None:
-        summary["difference"] = measuring.difference(metrics, other["metrics"])
+        summary |= comparison.differences(metrics, other)
+        log.info("\n%s", comparison.comparison_table(cfg.student, metrics, other))
     measuring.write_one(rows[0], summary, out)
     return {**summary, "out": str(out)}
 

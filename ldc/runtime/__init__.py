@@ -2,6 +2,7 @@ from ldc.runtime.budgets import default_budget
 from ldc.runtime.chain import begin, chain
 from ldc.runtime.checks import check_device, check_each, check_number, check_whole
 from ldc.runtime.entry import SummarisedError, entry_point
+from ldc.runtime.figures_folder import figures_folder
 from ldc.runtime.language_models import find_language_model
 from ldc.runtime.life import sign_of_life
 from ldc.runtime.models import find_model
@@ -26,6 +27,7 @@ __all__ = [
     "default_budget",
     "describe",
     "entry_point",
+    "figures_folder",
     "find_language_model",
     "find_model",
     "language_spec",

@@ -2,9 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -13,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from ldc.evaluation.tables import markdown_table
 from ldc.profiling import GenerationProtocol, time_generation
 from ldc.runtime.checks import check_device, check_texts, check_whole, refuse_settings
+from ldc.runtime.comparison import comparison_table, differences, read_measurement
+from ldc.runtime.figures_folder import figures_folder
 from ldc.runtime.language_evaluation import LanguageQuality, continuations, held_out, size_of, speed_stamp
 from ldc.runtime.language_models import FoundLanguageModel
 from ldc.runtime.language_report import write_samples
-from ldc.runtime.measuring import difference, read_measurement
 from ldc.runtime.paths import CONF
 from ldc.runtime.texts import check_held_out
 
@@ -48,12 +47,14 @@ def evaluate_language(cfg: DictConfig, found: FoundLanguageModel) -> dict[str, A
         model = found.load(protocol.device, protocol.torch_dtype)
         summary |= {"speeds": _speeds(model, protocol), "speed_stamp": speed_stamp(protocol, by_turns=False)}
     if other is not None:
-        summary["difference"] = difference(_numbers(row), _numbers(other["metrics"]))
-    out = Path(cfg.out or Path(cfg.paths.outputs) / "evaluate" / Path(cfg.student).name)
+        summary |= differences(row, other)
+    out = figures_folder(cfg.student, cfg.paths.outputs, cfg.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(summary, indent=2))
     write_samples({cfg.student: samples}, list(cfg.prompts), out / "samples.txt")
-    log.info("\n%s", "\n".join(markdown_table(rows) for rows in ([row], summary.get("speeds")) if rows))
+    tables = [markdown_table([row]) if other is None else comparison_table(cfg.student, row, other)]
+    tables += [markdown_table(summary["speeds"])] if protocol is not None else []
+    log.info("\n%s\nFigures: %s", "\n".join(tables), out)
     return {**summary, "out": str(out)}
 
 
@@ -86,7 +87,3 @@ def _speeds(model: Any, protocol: GenerationProtocol) -> list[dict[str, Any]]:
         time_generation({"model": model.model}, prompts, protocol, *cell, progress=True)["model"]
         for cell in protocol.cells()
     ]
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if type(value) in {int, float}}

@@ -44,28 +44,6 @@ def check_settings(cfg: DictConfig) -> None:
     check_device(cfg.device)
 
 
-def read_measurement(path: str | None) -> dict[str, Any] | None:
-    """Returns an earlier metrics.json, None where none is named.
-
-    Raises:
-        ValueError: the file is not one.
-    """
-    if path is None:
-        return None
-    try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"compare must be a metrics.json of ldc.evaluate, not {path!r}.") from error
-    if not {"metrics", "stamp"} <= content.keys():
-        raise ValueError(f"compare must be a metrics.json with metrics and stamp, not {path!r}.")
-    return content
-
-
-def difference(metrics: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    """Returns what each figure has gained over the same one of an earlier measurement."""
-    return {name: value - before[name] for name, value in metrics.items() if name in before}
-
-
 def samplings(cfg: DictConfig, found: Found) -> list[Sampling]:
     """Returns {"steps", "guidance_scale"} of every pair of the config's steps and guidances.
 
@@ -113,6 +91,7 @@ def write_one(row: Mapping[str, Any], summary: Mapping[str, Any], out: Path) -> 
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(summary, indent=2))
     grid(row["images"][:_SHEET_IMAGES]).save(out / "samples.png")
+    log.info("Figures: %s", out)
 
 
 def write_sweep(rows: Sequence[Mapping[str, Any]], out: Path) -> list[dict[str, Any]]:
@@ -128,6 +107,7 @@ def write_sweep(rows: Sequence[Mapping[str, Any]], out: Path) -> list[dict[str, 
     for name, other in (("guidance_scale", "steps"), ("steps", "guidance_scale")):
         if len({row[name] for row in table}) > 1:
             _plot(table, name, other, out)
+    log.info("Figures: %s", out)
     return table
 
 

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from ldc.runtime.entry import entry_point
+from ldc.runtime.paths import CONF
 from ldc.training import Interrupted
 from ldc.training.heartbeat import LostRankError
 
@@ -94,6 +95,12 @@ def test_help_names_the_options_of_each_group(command):
     text = "\n".join(command(takes_all, "--help").out)
     assert "pruner: bksdm_base, bksdm_small, bksdm_tiny" in text
     assert "experiment: " in text
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "base"))
+def test_the_help_of_every_command_says_how_the_composed_config_is_shown(command, name):
+    said = command(entry_point(name)(lambda _: {}), "--help")
+    assert any("add --cfg job" in line for line in said.out)
 
 
 def test_a_stage_is_chosen_by_name_and_paths_may_be_null_or_lists(command):

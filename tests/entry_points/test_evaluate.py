@@ -22,8 +22,11 @@ def test_figures_are_stamped_and_compared_only_with_figures_of_the_same_stamp(co
     assert {file.name for file in written.iterdir()} == {"metrics.json", "samples.png"}
 
     metrics = written / "metrics.json"
-    again = command(main, *arguments(cache, written / "again", f"compare={metrics}")).summary
-    assert again["difference"]["kid"] == 0
+    said = command(main, *arguments(cache, written / "again", f"compare={metrics}"))
+    assert said.summary["difference"]["kid"] == 0
+    assert said.summary["difference_is"] == "this minus that, which is emoji_ldm"
+    assert "| figure | this: emoji_ldm | that: emoji_ldm | this minus that |" in said.err
+    assert f"Figures: {written / 'again'}" in said.err
 
     unlike = refused(main, *arguments(cache, written / "unlike", f"compare={metrics}", "seed=1"))
     assert "seed of the stamps must be equal for figures to be compared, not 0 and 1." in unlike

@@ -1,5 +1,7 @@
 import json
+import shutil
 import string
+from pathlib import Path
 
 import pytest
 
@@ -48,10 +50,24 @@ def test_a_language_model_has_perplexities_accuracy_and_speed(command, arguments
 def test_a_measurement_is_compared_with_one_on_the_same_ids_alone(command, refused, arguments, tmp_path):
     command(main, *arguments, "timed=false")
     compare = f"compare={tmp_path / 'evaluate' / 'llama' / 'metrics.json'}"
-    difference = command(main, *arguments, "timed=false", compare).summary["difference"]
-    assert difference["ppl text_files"] == 0
+    said = command(main, *arguments, "timed=false", compare)
+    assert said.summary["difference"]["ppl text_files"] == 0
+    assert not {"acc low", "acc high", "chance"} & said.summary["difference"].keys()
+    assert any(line.endswith("| this minus that |") for line in said.err)
     said = refused(main, *arguments, "timed=false", compare, "quality.num_questions=2")
     assert said.startswith("compare must be a measurement on the same token ids")
+
+
+@pytest.mark.integration
+def test_stages_of_one_name_in_two_runs_keep_their_own_figures(command, arguments, llama, tmp_path):
+    for run in ("lora", "severe"):
+        shutil.copytree(llama, tmp_path / run / "tiny" / "prune")
+        student = f"student={tmp_path / run / 'tiny' / 'prune'}"
+        said = command(main, *arguments[1:], student, "timed=false")
+        assert said.summary["out"] == str(tmp_path / "evaluate" / run / "tiny" / "prune")
+        assert f"Figures: {said.summary['out']}" in said.err
+    written = [json.loads(path.read_text()) for path in sorted((tmp_path / "evaluate").rglob("metrics.json"))]
+    assert [Path(one["student"]).parts[-3] for one in written] == ["lora", "severe"]
 
 
 def test_settings_of_images_are_refused_for_a_language_model(refused, arguments):

@@ -1,0 +1,67 @@
+"""One measurement beside an earlier one: the earlier file, the differences of its figures, and a table of both."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldc.evaluation.tables import markdown_table
+
+# Bounds, spreads and figures that are of the data alone: their differences tell nothing of the models.
+_NOT_OF_MODELS = ("acc low", "acc high", "chance", "kid_std", "nearest_training_real")
+_SIGN = "this minus that"
+
+
+def read_measurement(path: str | None) -> dict[str, Any] | None:
+    """Returns an earlier metrics.json, None where none is named.
+
+    Raises:
+        ValueError: the file is not one.
+    """
+    if path is None:
+        return None
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"compare must be a metrics.json of ldc.evaluate, not {path!r}.") from error
+    if not {"metrics", "stamp"} <= content.keys():
+        raise ValueError(f"compare must be a metrics.json with metrics and stamp, not {path!r}.")
+    return {"student": path, **content}
+
+
+def differences(metrics: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns {"difference", "difference_is"}: each figure less the other measurement's, and what was taken from what.
+
+    Args:
+        metrics: of this measurement.
+        other: an earlier one, of `read_measurement`.
+    """
+    return {
+        "difference": _difference(metrics, other["metrics"]),
+        "difference_is": f"{_SIGN}, which is {other['student']}",
+    }
+
+
+def comparison_table(student: str, metrics: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Returns a table with a line a figure: this model's, the other's, and the difference where it says anything.
+
+    Args:
+        student: this model's name.
+        metrics: its figures.
+        other: an earlier measurement, of `read_measurement`.
+    """
+    before, more = other["metrics"], _difference(metrics, other["metrics"])
+    this, that = f"this: {student}", f"that: {other['student']}"
+    names = dict.fromkeys([*metrics, *before])
+    return markdown_table(
+        [{"figure": name, this: metrics.get(name), that: before.get(name), _SIGN: more.get(name)} for name in names]
+    )
+
+
+def _difference(metrics: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, float]:
+    shared = [name for name in metrics if name not in _NOT_OF_MODELS and _is_number(metrics[name])]
+    return {name: metrics[name] - before[name] for name in shared if _is_number(before.get(name))}
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in {int, float}
