@@ -63,6 +63,15 @@ def test_a_table_answers_with_yes_or_no():
     assert markdown_table([{"met": True}, {"met": False}]).splitlines()[2:] == ["| yes |", "| no |"]
 
 
+def test_a_note_stands_below_the_table(tmp_path):
+    save_table(ROWS, tmp_path / "plain.png")
+    save_table(ROWS, tmp_path / "noted.png", "The parent's weights had been through Q4_1.")
+    plain, noted = (Image.open(tmp_path / f"{name}.png") for name in ("plain", "noted"))
+    assert noted.height > plain.height
+    below = noted.convert("L").crop((0, plain.height - 10, noted.width, noted.height))
+    assert below.getextrema()[0] < 100
+
+
 def test_tables_and_plots_are_written_as_pictures(tmp_path):
     save_table(ROWS, tmp_path / "table.png")
     save_trade_off(ROWS, tmp_path / "trade_off.png")

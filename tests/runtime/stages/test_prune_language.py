@@ -112,6 +112,24 @@ def test_a_half_precision_checkpoint_is_scored_in_float32_and_the_log_says_so(
     assert f"The weights of {half} are stored in float16 and loaded in float32." in caplog.messages
 
 
+def test_the_card_names_the_criterion_and_what_the_teacher_had_been_through(pruned, llama_folder):
+    told = ("teacher._target_=ldc.models.language.LanguageTeacher", "+teacher.quantised=Q4_1")
+    artifact = pruned("pruner=depth_magnitude_plus", "pruner.num_removed=1", *told)
+    card, facts = ((artifact.folder / name).read_text() for name in ("README.md", "pruning.json"))
+    assert "| criterion | magnitude, the first 4 blocks and the last 2 not among them |" in card
+    assert "| budget | num_removed=1 |" in card
+    assert "| quantised before | Q4_1 |" in card
+    facts = json.loads(facts)
+    assert (facts["origin"], facts["parent_quantised"], facts["criterion"]) == (str(llama_folder), "Q4_1", "magnitude")
+
+
+def test_random_weights_had_been_through_nothing(pruned):
+    told = ("teacher._target_=ldc.models.language.LanguageTeacher", "+teacher.quantised=Q4_1")
+    artifact = pruned("pruner=depth_magnitude", "pruner.num_removed=1", "stages.prune.initialise=random", *told)
+    assert artifact.metrics["parent_quantised"] is None
+    assert "quantised before" not in (artifact.folder / "README.md").read_text()
+
+
 def test_the_card_names_the_base_and_the_removed_blocks(pruned, llama_folder):
     artifact = pruned("pruner=depth_magnitude", "pruner.num_removed=1")
     card = (artifact.folder / "README.md").read_text()

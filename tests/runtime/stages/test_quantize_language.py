@@ -104,9 +104,14 @@ def test_an_evaluation_measures_the_quantised_model_and_its_file(quantised):
         "stages.evaluate.timed=[]",
         "stages.evaluate.max_new_tokens=2",
         "stages.quantise.bits=8",
+        "+teacher.quantised=Q4_1",
+        "teacher._target_=ldc.models.language.LanguageTeacher",
     )
     artifact = quantised(*arguments)
-    eight, parent = find(artifact.folder.parent / "evaluate").metrics["table"]
+    evaluated = find(artifact.folder.parent / "evaluate")
+    eight, parent = evaluated.metrics["table"]
+    assert "The parent's weights had been through Q4_1" in (evaluated.folder / "table.md").read_text()
+    assert json.loads((evaluated.folder / "table.json").read_text())["parent_quantised"] == "Q4_1"
     perplexities = [key for key in eight if key.startswith("ppl ")]
     assert perplexities
     assert [eight[key] for key in perplexities] == pytest.approx([parent[key] for key in perplexities], rel=0.01)
