@@ -25,15 +25,21 @@ def text_source(config: Any) -> TextSource:
     return source
 
 
-def check_held_out(config: Any, parts: Sequence[str], key: str) -> None:
+def check_held_out(config: Any, parts: Sequence[str], key: str, least: int = 1) -> None:
     """Checks that the data are text that is there and that some of it is held out, of the parts that `key` names, too.
 
+    Args:
+        config: a `data` group.
+        parts: names of parts; none: any will do.
+        key: of the setting that names them.
+        least: tokens that must be held out, of each part that is named, or of all together.
+
     Raises:
-        ValueError: it is not so, as far as can be told before a text is read.
+        ValueError: it is not so, as far as can be told without fetching and tokenising.
     """
     source = text_source(config)
     source.check()
-    reading.check_held_out(source, parts, key)
+    reading.check_held_out(source, parts, key, least)
 
 
 def calibration_texts(config: Any, cache: str | None = None) -> list[str]:

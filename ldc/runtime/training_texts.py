@@ -26,7 +26,7 @@ def check_training_texts(cfg: DictConfig, fit: "FitLanguage") -> None:
     if fit.encoded is not None:
         check_kind(cfg, "encoded", fit.encoded, "encoded_texts")
         parts = [] if fit.held_out["part"] is None else [fit.held_out["part"]]
-        check_held_out(cfg.stages[fit.encoded].data, parts, "held_out.part")
+        check_held_out(cfg.stages[fit.encoded].data, parts, "held_out.part", fit.length)
         return
     instruction_source(fit.instructions).check()
     if fit.held_out["part"] is not None:
@@ -51,6 +51,16 @@ def training_texts(fit: "FitLanguage", context: Context, tokenizer: Any) -> Text
 
 
 def held_out_batches(fit: "FitLanguage", data: Texts) -> list[TokenBatch]:
-    """Returns the texts that the fit is measured on, the same at every measuring."""
+    """Returns the texts that the fit is measured on, the same at every measuring.
+
+    Raises:
+        ValueError: they are less than a window.
+    """
     size = fit.held_out["batch_size"] or data.batch_size
-    return list(data.held_out(size, fit.held_out["windows"], fit.held_out["part"]))
+    try:
+        return list(data.held_out(size, fit.held_out["windows"], fit.held_out["part"]))
+    except ValueError as error:  # by its bytes it might have been enough
+        if fit.encoded is None:
+            raise
+        more = "raise held_out of the data, or give files of their own, or a smaller length"
+        raise ValueError(f"{str(error).removesuffix('.')}: {more}.") from error

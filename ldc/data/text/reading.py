@@ -12,7 +12,13 @@ from ldc.data.text.sources.base import SPLITS
 _NOTHING_HELD_OUT = (
     "the text of {} must have held-out documents, but it has none: raise held_out, or give files of their own."
 )
+_TOO_LITTLE = (
+    "the held-out text of {} must have at least {} tokens, one window, and {} bytes cannot be as many: raise held_out, "
+    "or give files of their own."
+)
 MOST_DOCUMENTS = 100_000  # of a larger corpus the first ones are taken: they lie in memory
+MOST_LOOKED_AT = 20_000  # documents of a corpus that are looked at before work begins: some seconds
+SPECIAL_TOKENS = 2  # of a document at most: EOS behind it, and what some tokenizers put before the first word
 log = logging.getLogger(__name__)
 
 
@@ -73,25 +79,46 @@ def held_out_texts(source: TextSource, cache: Path | None = None, limit: int = M
     return texts
 
 
-def check_held_out(source: TextSource, parts: Sequence[str], key: str) -> None:
-    """Checks by settings alone that text is held out, of these parts, too; nothing is read or fetched.
+def check_held_out(source: TextSource, parts: Sequence[str], key: str, least: int = 1) -> None:
+    """Checks that text is held out, of these parts, too, as far as can be told without fetching and tokenising.
+
+    Of text that is on this machine the first documents are read, until there may be enough; a token is at least a byte.
 
     Args:
         source: of the texts.
         parts: names of parts; none: any will do.
         key: of the setting that names them, for the message.
+        least: tokens that are needed, of each part that is named, or of all together.
 
     Raises:
-        ValueError: nothing is held out, or of a part nothing, or there is no such part.
+        ValueError: nothing is held out, or of a part nothing, or less than is needed, or there is no such part.
     """
     # A source alone is a part of its name, without the version behind it.
-    named = source.parts if isinstance(source, Mixture) else {source.name.partition("-")[0]: source}
+    named: Any = source.parts if isinstance(source, Mixture) else {source.name.partition("-")[0]: source}
     found = [name for name, part in named.items() if _holds_out(part)]
     if not found:
         raise ValueError(_NOTHING_HELD_OUT.format(source.name))
     unknown = [part for part in parts if part not in found]
     if unknown:
         raise ValueError(f"{key} must name held-out texts of the data ({', '.join(found)}), not {unknown[0]!r}.")
+    for part in parts:
+        _check_enough(part, [named[part]], least)
+    if not parts:
+        _check_enough(source.name, list(named.values()), least)
+
+
+def _check_enough(name: str, sources: Sequence[Any], least: int) -> None:
+    size = documents = 0
+    for source in sources:
+        read = source.local_documents("held_out") if hasattr(source, "local_documents") else None
+        if read is None:
+            return
+        for looked_at, document in enumerate(read, start=1):
+            if document.split == "held_out":
+                size, documents = size + len(document.text.encode()), documents + 1
+            if (documents and size + SPECIAL_TOKENS * documents >= least) or looked_at == MOST_LOOKED_AT:
+                return
+    raise ValueError(_TOO_LITTLE.format(name, least, size) if documents else _NOTHING_HELD_OUT.format(name))
 
 
 def _holds_out(source: Any) -> bool:

@@ -79,8 +79,8 @@ class FitLanguage(Fitting):
             partial(check_language_teacher, language_spec(self.teacher)),
             partial(self.check_settings, cfg),
             partial(self._check_names, cfg),
-            partial(check_training_texts, cfg, self),
             self._check_networks,
+            partial(check_training_texts, cfg, self),
         ]
 
     def _check_names(self, cfg: DictConfig) -> None:

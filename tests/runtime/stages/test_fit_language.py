@@ -193,6 +193,23 @@ def test_a_fit_that_is_stopped_ends_in_the_weights_and_the_curve_of_the_straight
     assert rows == [[row[name] for name in ("step", "tokens", "loss")] for row in read_curve(straight / "held_out.csv")]
 
 
+def test_too_little_held_out_text_is_refused_before_any_work(configured, arguments):
+    cfg = configured(*arguments("shortened_llama_cpt", "retrain"), "data.held_out=0.001")
+    prepare(cfg)
+    with pytest.raises(ValueError, match="must have held-out documents, but it has none: raise held_out, or give"):
+        list(chain(cfg))
+
+
+def test_less_than_a_window_of_held_out_text_is_refused_with_the_setting(trained, arguments, tmp_path):
+    (tmp_path / "apart.txt").write_text("document 60 is held out")
+    apart = f"data.held_out_path={tmp_path / 'apart.txt'}"
+    words = [*arguments("shortened_llama_cpt", "retrain"), apart, *scoring()]
+    with pytest.raises(
+        ValueError, match=r"at least 16 tokens, one window, not .*: raise held_out of the data"
+    ):
+        trained(*words)
+
+
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [

@@ -38,7 +38,11 @@ class Unit:
 
 
 class TextSource(Protocol):
-    """A place that documents come from."""
+    """A place that documents come from.
+
+    A source that can be read without fetching has `local_documents(split)`, too: an iterator of Documents, those of the
+    split among them, or None where this time something must be fetched.
+    """
 
     @property
     def name(self) -> str:

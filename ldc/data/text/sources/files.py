@@ -64,6 +64,16 @@ class TextFiles:
         share = self.held_out if self.held_out_path is None else 0.0
         return self._grouped(files, share) + self._grouped(kept_out, 1.0)
 
+    def local_documents(self, split: str) -> Iterator[Document] | None:
+        """Returns the documents of the files that may have this split, None where some must be fetched first."""
+        if self.held_out_path is None:
+            path, share = self.path, self.held_out
+        else:
+            path, share = (self.held_out_path, 1.0) if split == "held_out" else (self.path, 0.0)
+        if any(is_remote(pattern) for pattern in _patterns(path)):
+            return None
+        return (document for document, _ in self._read(expand(path), share))
+
     def _files(self, cache: Path | None) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
         """Returns (files of `path`, files of `held_out_path`); no file may be both, to be trained on and held out."""
         files = expand(self.path, cache)
@@ -116,10 +126,14 @@ def expand(path: str | Path | Sequence[str], cache: Path | None = None) -> list[
     Raises:
         ValueError: a path does not exist, or matches no file of text.
     """
-    patterns = [str(path)] if isinstance(path, str | Path) else [str(pattern) for pattern in path]
+    patterns = _patterns(path)
     if not patterns:
         raise ValueError("path must name at least one file of text, but the list is empty.")
     return [file for pattern in patterns for file in _expand_one(pattern, cache)]
+
+
+def _patterns(path: str | Path | Sequence[str]) -> list[str]:
+    return [str(path)] if isinstance(path, str | Path) else [str(pattern) for pattern in path]
 
 
 def _expand_one(pattern: str, cache: Path | None) -> list[tuple[str, Path]]:

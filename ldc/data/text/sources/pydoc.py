@@ -5,7 +5,7 @@ has it, so that nothing held out is trained on.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,12 @@ class PydocTopics:
     def units(self, cache: Path | None = None) -> list[Unit]:  # noqa: ARG002  nothing is fetched
         """Returns one unit, named `pydoc`."""
         self.check()
+        return [unit_in_memory("pydoc", self.local_documents())]
+
+    def local_documents(self, split: str | None = None) -> Iterator[Document]:  # noqa: ARG002  all are in one place
+        """Returns all documents: nothing is ever fetched."""
         topics = sorted(distinct_paragraphs(_topics()).items())
-        return [unit_in_memory("pydoc", (Document(key, text, split_of(key, self.held_out)) for key, text in topics))]
+        return (Document(key, text, split_of(key, self.held_out)) for key, text in topics)
 
 
 def distinct_paragraphs(topics: Mapping[str, str]) -> dict[str, str]:
