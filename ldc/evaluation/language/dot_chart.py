@@ -70,7 +70,7 @@ def draw_legend(figure: Figure, kinds: Sequence[str], beyond: str = "") -> None:
     handles = []
     for kind in [*kinds, *[_BEYOND] * bool(beyond)]:
         marker, line = ("", ":") if kind == PARENT else (_MARKERS[kind], "")
-        look = {"marker": marker, "linestyle": line, "color": _COLOURS[kind], "markersize": 6}
+        look: Any = {"marker": marker, "linestyle": line, "color": _COLOURS[kind], "markersize": 6}
         handles.append(Line2D([], [], **look, label=beyond if kind == _BEYOND else kind))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize="small", frameon=False)
 

@@ -41,11 +41,11 @@ def save_perplexities(rows: Sequence[Row], columns: Sequence[str], path: Path) -
     Raises:
         ValueError: no row has one of the columns.
     """
-    columns = [column for column in columns if any(_is_figure(row.get(column)) for row in rows)]
+    columns = [column for column in columns if any(row.get(column) is not None for row in rows)]
     if not columns:
         raise ValueError("rows must have a perplexity to be drawn, but none does.")
     groups = _by_size([row for row in rows if row.get(columns[0]) is not None])
-    parent = next((row for row in rows if row["kind"] == PARENT), {})
+    parent: Row = next((row for row in rows if row["kind"] == PARENT), {})
     heights = [LINE_HEIGHT * len(group) + HEAD_HEIGHT for group in groups]
     figure, panels = dot_figure([str(row["model"]) for row in rows], heights, len(columns))
     spans = {column: _span(rows, column) for column in columns}
@@ -57,8 +57,7 @@ def save_perplexities(rows: Sequence[Row], columns: Sequence[str], path: Path) -
             _ticks(axes)
         line[0].set_title(_title(group), loc="left", fontsize=10)
     for axes, column in zip(panels[-1], columns, strict=True):
-        level = f" (parent {short_figure(parent[column])})" if _is_figure(parent.get(column)) else ""
-        axes.set_xlabel(f"{column}{level}")
+        axes.set_xlabel(f"{column} (parent {short_figure(parent[column])})" if column in parent else column)
     kinds = dict.fromkeys([PARENT] * bool(parent) + [row["kind"] for group in groups for row in group])
     shown = [(column, row[column]) for group in groups for row in group for column in columns if row.get(column)]
     is_cut = any(not value <= spans[column][1] for column, value in shown)
@@ -73,7 +72,7 @@ def _is_figure(value: Any) -> bool:
 
 def _span(rows: Sequence[Row], column: str) -> tuple[float, float]:
     figures = [row for row in rows if _is_figure(row.get(column))]
-    values = [row[column] for row in figures]
+    values = [row[column] for row in figures] or [1.0]  # where every model is lost, each is an arrow
     best = min((row[column] for row in figures if row["kind"] != PARENT), default=min(values))
     return min(values) / 1.15, min(max(values) * 1.4, best * _ZOOM)
 

@@ -74,6 +74,10 @@ def test_a_perplexity_that_is_no_number_is_beyond_the_axis(drawn, lost):
     assert figures_of(axes) == ["20.0", str(lost)]
 
 
+def test_an_evaluation_in_which_every_model_is_lost_is_drawn_all_the_same(drawn):
+    assert figures_of(drawn([{**PARENT, "ppl a": math.nan}, student("lost", math.inf)]).axes[0]) == ["inf"]
+
+
 def test_labels_lie_inside_their_panel_and_on_no_other(drawn):
     rows = [
         PARENT,
