@@ -33,6 +33,14 @@ def test_folders_of_one_name_elsewhere_have_folders_of_their_own(outputs, tmp_pa
     assert figures_folder(str(tmp_path / "b" / ".." / "a" / "student"), str(outputs)) == first
 
 
+def test_a_run_elsewhere_is_told_by_its_experiment(outputs, tmp_path):
+    run = tmp_path / "elsewhere" / "lora" / "tiny"
+    (run / "prune").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    names = [figures_folder(str(folder), str(outputs)).name.rpartition("-")[0] for folder in (run, run / "prune")]
+    assert names == ["lora-tiny", "lora-tiny-prune"]
+
+
 def test_a_teachers_config_and_a_hub_id_have_their_names(outputs):
     names = {"emoji_ldm": "emoji_ldm", str(ASSETS / "emoji_ldm"): "emoji_ldm", "org/model": "org--model"}
     assert {name: figures_folder(name, str(outputs)).name for name in names} == names
