@@ -204,9 +204,7 @@ def test_less_than_a_window_of_held_out_text_is_refused_with_the_setting(trained
     (tmp_path / "apart.txt").write_text("document 60 is held out")
     apart = f"data.held_out_path={tmp_path / 'apart.txt'}"
     words = [*arguments("shortened_llama_cpt", "retrain"), apart, *scoring()]
-    with pytest.raises(
-        ValueError, match=r"at least 16 tokens, one window, not .*: raise held_out of the data"
-    ):
+    with pytest.raises(ValueError, match=r"at least 16 tokens, one window, not .*: raise held_out of the data"):
         trained(*words)
 
 
