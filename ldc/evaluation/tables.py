@@ -73,11 +73,12 @@ def save_table(rows: Sequence[Row], path: Path, note: str | None = None) -> None
     table.set_fontsize(9)
     table.auto_set_column_width(list(range(len(columns))))
     figure.canvas.draw()  # only then the table knows its size
-    inches = figure.dpi_scale_trans
-    extent = table.get_window_extent().transformed(inches.inverted())
+    extent, inches = table.get_window_extent(), figure.dpi_scale_trans.inverted()
     if note is not None:
-        below = figure.text(extent.x0, extent.y0 - 0.05, note, transform=inches, va="top", fontsize=8)
-        extent = Bbox.union([extent, below.get_window_extent().transformed(inches.inverted())])
+        corner = axes.transAxes.inverted().transform((extent.x0, extent.y0 - 4))
+        below = axes.text(*corner, note, transform=axes.transAxes, va="top", fontsize=8)
+        extent = Bbox.union([extent, below.get_window_extent()])
+    extent = extent.transformed(inches)
     figure.savefig(path, dpi=150, bbox_inches=extent.padded(0.1))
 
 
