@@ -105,8 +105,8 @@ def _facts(artifact: Artifact, line: Sequence[Artifact], others: Iterable[Artifa
     facts = {
         "artifact": f"`{artifact.id}`",
         "made from": ", ".join(f"`{one}`" for one in artifact.parents) or None,
-        "parameters": params and f"{params:,}" + (f" of {parent:,} ({1 - params / parent:.2%} less)" if parent else ""),
         "parent": _parent(artifact),
+        "parameters": params and f"{params:,}" + (f" of {parent:,} ({1 - params / parent:.2%} less)" if parent else ""),
         **_chosen_by(line),
         "blocks removed": blocks and ", ".join(map(str, blocks)),
         "calibration set": calibration and f"`{calibration}`",
