@@ -75,8 +75,8 @@ def save_table(rows: Sequence[Row], path: Path, note: str | None = None) -> None
     figure.canvas.draw()  # only then the table knows its size
     extent, inches = table.get_window_extent(), figure.dpi_scale_trans.inverted()
     if note is not None:
-        corner = axes.transAxes.inverted().transform((extent.x0, extent.y0 - 4))
-        below = axes.text(*corner, note, transform=axes.transAxes, va="top", fontsize=8)
+        left, top = axes.transAxes.inverted().transform((extent.x0, extent.y0 - 4))
+        below = axes.text(left, top, note, transform=axes.transAxes, va="top", fontsize=8)
         extent = Bbox.union([extent, below.get_window_extent()])
     extent = extent.transformed(inches)
     figure.savefig(path, dpi=150, bbox_inches=extent.padded(0.1))
