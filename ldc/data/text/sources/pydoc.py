@@ -16,7 +16,7 @@ PARAGRAPH = 40  # characters; shorter ones recur everywhere
 
 @dataclass(frozen=True)
 class PydocTopics:
-    """The topics that `help()` shows, about 80 documents. They differ between versions of Python, so the name says it.
+    """The topics that `help()` shows, about 80 documents; they differ between releases of Python, so the name says it.
 
     Args:
         held_out: share of the topics kept out of training.
@@ -26,8 +26,8 @@ class PydocTopics:
 
     @property
     def name(self) -> str:
-        """`pydoc-3.11` under Python 3.11."""
-        return f"pydoc-{sys.version_info.major}.{sys.version_info.minor}"
+        """`pydoc-3.11.7` under Python 3.11.7."""
+        return "pydoc-" + ".".join(map(str, sys.version_info[:3]))
 
     def check(self) -> None:
         """Raises ValueError for a share that cannot be, or where Python was installed without its topics."""

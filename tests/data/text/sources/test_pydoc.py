@@ -1,6 +1,6 @@
 """The topics of Python's reference as documents."""
 
-import sys
+import platform
 
 from ldc.data.text.sources import PydocTopics
 from ldc.data.text.sources.pydoc import distinct_paragraphs
@@ -25,7 +25,7 @@ def test_the_topics_are_those_of_this_python_and_no_held_out_paragraph_is_traine
     source = PydocTopics()
     [unit] = source.units()
     documents = [document for document, _ in unit.read()]
-    assert source.name == f"pydoc-{sys.version_info.major}.{sys.version_info.minor}"
+    assert source.name == f"pydoc-{platform.python_version()}"
     assert len(documents) > 50
     paragraphs = {"train": set(), "held_out": set()}
     for document in documents:
