@@ -17,6 +17,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     from ldc.runtime.language_planning import prune_language_model  # noqa: PLC0415
     from ldc.runtime.language_pruning import is_language_pruner  # noqa: PLC0415
     from ldc.runtime.planning import plan_student  # noqa: PLC0415
+    from ldc.runtime.publishing import clear_records, publish_pruned_student  # noqa: PLC0415
 
     if runtime.names_language_model(cfg.teacher) or is_language_pruner(cfg.pruner):
         return prune_language_model(cfg)
@@ -31,7 +32,10 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     student = models.build_student(teacher.unet, plan)
     summary["initialised_from_teacher"] = models.initialised_from_teacher(student, teacher.unet, plan)
     folder = Path(cfg.out or Path(cfg.paths.outputs) / "prune" / plan.fingerprint)
-    return {"student": str(models.save_student(folder, student, plan, teacher)), **summary}
+    clear_records(folder)
+    models.save_student(folder, student, plan, teacher)
+    publish_pruned_student(folder, spec, cfg, plan, teacher.guidance, summary)
+    return {"student": str(folder), **summary}
 
 
 if __name__ == "__main__":

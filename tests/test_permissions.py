@@ -1,4 +1,6 @@
 import os
+import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -53,3 +55,26 @@ def test_weights_that_are_linked_keep_their_owner_s_mode(umask, tmp_path):
     (student / "other.safetensors").symlink_to(weights(tmp_path / "other"))
     share_weights(student)
     assert mode(own) == mode(tmp_path / "other" / "model.safetensors") == 0o600
+
+
+def test_a_folder_in_a_team_s_folder_hands_the_group_on(tmp_path):
+    tmp_path.chmod(0o2775)
+    make_once(tmp_path / "made", weights)
+    assert (tmp_path / "made").stat().st_mode & stat.S_ISGID
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_weights_of_another_user_stop_no_publishing(tmp_path):
+    weights(tmp_path)
+    tmp_path.chmod(0o777)
+    other = os.fork()
+    if other == 0:
+        code = 1
+        try:
+            os.chdir(tmp_path)  # the folders above are root's alone
+            os.setuid(65534)
+            share_weights(Path())
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 0

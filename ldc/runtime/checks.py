@@ -105,21 +105,25 @@ def check_mapping(cfg: Mapping[str, Any], *names: str) -> None:
 
 
 def refuse_overwriting(out: str | None, **read: str | None) -> None:
-    """Refuses to write into a folder that is read from: what is read would be lost.
+    """Refuses to write into a folder that is read from, or below it: what is read would be lost, or be two things.
 
     Args:
         out: the folder that the user names.
         read: by the name of its key, a folder, a file in one, an id, or None.
 
     Raises:
-        ValueError: they are the same.
+        ValueError: they are the same, or the one is in the other.
     """
     for name, place in read.items():
         path = Path(place or "").expanduser()
         folder = path.parent if path.is_file() else path
-        if out is not None and place is not None and folder.exists() and folder.resolve() == Path(out).resolve():
-            whose = f"{name}'" if name.endswith("s") else f"{name}'s"
+        if out is None or place is None or not folder.exists():
+            continue
+        whose, target = f"{name}'" if name.endswith("s") else f"{name}'s", Path(out).expanduser().resolve()
+        if folder.resolve() == target:
             raise ValueError(f"out must be another folder than the {whose}, not {out!r}.")
+        if path.is_dir() and folder.resolve() in target.parents:
+            raise ValueError(f"out must not be a folder inside the {whose}, not {out!r}.")
 
 
 def check_device(device: str) -> None:

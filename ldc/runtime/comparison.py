@@ -22,9 +22,9 @@ def read_measurement(path: str | None) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"compare must be a metrics.json of ldc.evaluate, not {path!r}.") from error
-    if not {"metrics", "stamp"} <= content.keys():
+    if not all(isinstance(content, dict) and isinstance(content.get(key), dict) for key in ("metrics", "stamp")):
         raise ValueError(f"compare must be a metrics.json with metrics and stamp, not {path!r}.")
     return {"student": path, **content}
 

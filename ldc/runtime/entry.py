@@ -109,7 +109,7 @@ def _work(task: Callable[[DictConfig], Summary], cfg: DictConfig, stdout: int) -
 def _kept(refusals: list[Exception]) -> Iterator[None]:
     """Keeps a user's error from Hydra, which would write a line of its own before our sentence; it is raised later.
 
-    With `-m` it goes up through Hydra, so that no further job of the sweep begins.
+    With `-m` it goes up through Hydra, whose launcher may have run the job in another process.
     """
     try:
         yield

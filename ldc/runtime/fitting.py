@@ -59,7 +59,9 @@ class Fitting:
         """Raises ValueError for settings that cannot be, and for a checkpoint that is not there."""
         if self.max_steps < 1:
             raise StageSettingError(f"max_steps must be at least 1, not {self.max_steps}.")
-        _ = self.shares, self.stopping
+        _, ranks = self.stopping, world_size(self.trainer)
+        with stage_settings():
+            shares(self.batch_size, self.micro_batch_size, ranks)
         check_whole(self.trainer, _WAITING)
         check_strategy(**{name: self.trainer[name] for name in _STRATEGY})
         if cfg.resume and cfg.resume != "last" and not is_restart():  # by then it may have made room for later ones

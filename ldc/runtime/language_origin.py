@@ -114,7 +114,7 @@ def _beside(artifact: Artifact) -> list[Artifact]:
     for path in sorted(artifact.folder.resolve().parent.glob(f"*/{artifacts.FILE}")):
         try:
             found.append(artifacts.find(path.parent))
-        except ValueError:
+        except (ValueError, OSError):
             continue
     return [one for one in found if one is not None]
 

@@ -31,8 +31,9 @@ from ldc.runtime.language_pruning import (
     rehearse,
     say_dequantised,
 )
-from ldc.runtime.language_publishing import clear_records, publish_language_student
+from ldc.runtime.language_publishing import publish_language_student
 from ldc.runtime.paths import cache_folder
+from ldc.runtime.publishing import clear_records
 from ldc.runtime.quantizing import FACTS as QUANTISATION
 from ldc.runtime.teachers import language_spec
 

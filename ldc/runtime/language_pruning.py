@@ -40,6 +40,8 @@ def is_language_pruner(config: Any) -> bool:
 
 def check_language_pruner(config: Any) -> None:
     """Raises ValueError for a `pruner` group's config that names one of U-Nets."""
+    if config is None:
+        raise ValueError("pruner must be one of language models, such as depth_perplexity, not null.")
     if get_class(config["_target_"]) is BlockRemoval:
         raise ValueError(
             "pruner must be one of language models, not BlockRemoval, which prunes U-Nets: choose "

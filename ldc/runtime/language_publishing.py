@@ -5,26 +5,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ldc.artifacts import FILE, Artifact, artifact_id, publish
+from ldc.artifacts import Artifact, artifact_id, publish
 from ldc.models.language import LANGUAGE_KIND, LanguageTeacher
-from ldc.models.saving import PLAN_FILE
-from ldc.runtime.card import FILE as CARD
 from ldc.runtime.fingerprint import relevant
 from ldc.runtime.language_card import write_language_card
 from ldc.runtime.language_origin import folder_artifact
 from ldc.runtime.teachers import teacher_identity
 from ldc.runtime.versions import versions
-
-
-def clear_records(folder: Path, *facts: str) -> None:
-    """Takes away what a folder says of a model that is about to be replaced: it must not outlive it.
-
-    Args:
-        folder: may not exist.
-        facts: names of files of facts.
-    """
-    for name in (FILE, CARD, PLAN_FILE, *facts):
-        (folder / name).unlink(missing_ok=True)
 
 
 def publish_language_student(

@@ -28,8 +28,9 @@ from ldc.runtime.checks import check_device, refuse_overwriting
 from ldc.runtime.devices import device_of
 from ldc.runtime.language_origin import made_of
 from ldc.runtime.language_pruning import FACTS as PRUNING
-from ldc.runtime.language_publishing import clear_records, publish_language_student
+from ldc.runtime.language_publishing import publish_language_student
 from ldc.runtime.paths import cache_folder, locate
+from ldc.runtime.publishing import clear_records
 from ldc.runtime.teachers import language_spec, named_teacher, teacher_identity
 from ldc.runtime.texts import calibration_texts, text_source
 
@@ -61,7 +62,6 @@ def quantize_language_model(cfg: DictConfig) -> dict[str, Any]:
     check_language_teacher(spec)
     name = f"{Path(spec.path_or_id).stem}-{teacher_identity(spec)[-8:]}-{settings.bits}bit"
     folder = Path(cfg.out or Path(cfg.paths.outputs) / "quantize" / name)
-    clear_records(folder, PRUNING)
     facts = quantize(spec, settings, cfg.data, cfg.calibration, folder, cfg.paths.cache, cfg.device)
     config = {**asdict(settings), "calibration": cfg.calibration, "data": cfg.data}
     publish_language_student(folder, spec, config, "quantised", facts)
@@ -162,6 +162,7 @@ def quantize(
         "calibration": windows.fingerprint,
         **made,
     }
+    clear_records(folder, PRUNING)  # only now: until here the folder may hold another student, whole
     save_quantised(folder, model, quantised, settings, found.tokenizer, found.folder)
     facts["weight_mb"] = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
     layers = [layer._asdict() for layer in quantised.reports]

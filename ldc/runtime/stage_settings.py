@@ -9,9 +9,9 @@ class StageSettingError(ValueError):
 
 
 @contextmanager
-def stage_settings(group: str) -> Iterator[None]:
-    """Says of refusals inside `with` that their sentences begin with a key of this group of a stage's settings."""
+def stage_settings(group: str | None = None) -> Iterator[None]:
+    """Says of refusals inside `with` that their sentences begin with a key of a stage's settings, or of this group."""
     try:
         yield
     except ValueError as error:
-        raise StageSettingError(f"{group}.{error}") from error
+        raise StageSettingError(str(error) if group is None else f"{group}.{error}") from error

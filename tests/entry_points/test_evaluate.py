@@ -70,8 +70,9 @@ def test_a_sweep_is_not_compared_with_one_measurement(refused, tmp_path):
     assert "compare must come with one setting of steps and guidance, not 2." in said
 
 
-def test_a_file_without_a_stamp_is_not_compared_with(refused, tmp_path):
-    (tmp_path / "other.json").write_text(json.dumps({"metrics": {}}))
+@pytest.mark.parametrize("content", [{"metrics": {}}, [1], {"metrics": [], "stamp": {}}])
+def test_a_file_without_a_stamp_is_not_compared_with(refused, content, tmp_path):
+    (tmp_path / "other.json").write_text(json.dumps(content))
     assert "compare must be a metrics.json with metrics and stamp" in refused(
         main, f"compare={tmp_path / 'other.json'}"
     )

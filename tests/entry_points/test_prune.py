@@ -1,5 +1,6 @@
 import pytest
 
+from ldc.artifacts import find
 from ldc.models import build_student, load_student, save_student
 from ldc.prune import main
 from ldc.runtime.paths import ASSETS
@@ -52,3 +53,19 @@ def test_a_student_is_not_written_over_its_teacher(refused, tmp_path):
     said = refused(main, f"teacher={folder}", "pruner=bksdm_small", f"out={folder}")
     assert said == f"out must be another folder than the teacher's, not {str(folder)!r}."
     assert (folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == weights
+
+
+def test_a_student_is_not_written_inside_its_teacher(refused, tmp_path):
+    folder = ASSETS / "emoji_ldm"
+    said = refused(main, f"teacher={folder}", "pruner=bksdm_small", f"out={folder / 'unet'}")
+    assert said == f"out must not be a folder inside the teacher's, not {str(folder / 'unet')!r}."
+
+
+def test_a_student_is_guided_as_its_teacher_and_says_what_it_was_made_of(command, tmp_path):
+    command(main, "teacher=emoji_ldm", "pruner=bksdm_small", f"out={tmp_path / 'small'}")
+    artifact = find(tmp_path / "small")
+    assert artifact.guidance["default"] == load_student(tmp_path / "small").guidance.default == 3.0
+    assert artifact.config["pruner"]["variant"] == "small"
+    card = (tmp_path / "small" / "README.md").read_text()
+    assert "blocks of the teacher were removed" in card
+    assert "emoji_ldm" in card

@@ -168,3 +168,12 @@ def test_a_quantised_model_is_computed_as_it_is_loaded(quantised, tmp_path):
     stock = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     with torch.no_grad():
         assert torch.equal(stock(ids).logits, load_language_student(tmp_path / "out").model(ids).logits)
+
+
+def test_a_student_that_cannot_be_made_leaves_the_one_before_whole(quantised, llama, tmp_path):
+    quantised().summary  # noqa: B018 - it must have worked
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for path in llama.glob("tokenizer*"):
+        path.unlink()
+    assert quantised().code == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

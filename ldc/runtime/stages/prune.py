@@ -20,6 +20,7 @@ from ldc.models import (
 )
 from ldc.profiling import macs, params
 from ldc.runtime.chain import Context, Result
+from ldc.runtime.stage_settings import StageSettingError
 from ldc.runtime.teachers import teacher_identity, teacher_spec
 
 TEACHER, RANDOM = "teacher", "random"
@@ -47,7 +48,7 @@ class Prune:
 
     def check(self, cfg: DictConfig) -> None:  # noqa: ARG002
         if self.initialise not in {TEACHER, RANDOM}:
-            raise ValueError(f"initialise must be {TEACHER} or {RANDOM}, not {self.initialise!r}.")
+            raise StageSettingError(f"initialise must be {TEACHER} or {RANDOM}, not {self.initialise!r}.")
         spec = teacher_spec(self.teacher)
         check_teacher(spec)
         instantiate(self.pruner).plan(meta_unet(spec))  # a topology that the variant does not fit is refused here

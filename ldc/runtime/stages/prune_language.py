@@ -65,7 +65,7 @@ class PruneLanguage:
 
     def check(self, cfg: DictConfig) -> None:
         if self.initialise not in {TEACHER, RANDOM}:
-            raise ValueError(f"initialise must be {TEACHER} or {RANDOM}, not {self.initialise!r}.")
+            raise StageSettingError(f"initialise must be {TEACHER} or {RANDOM}, not {self.initialise!r}.")
         spec = language_spec(self.teacher)
         check_language_teacher(spec)
         pruner = build_pruner(self.pruner, self.scores)

@@ -16,6 +16,7 @@ from ldc.runtime.quantizing import (
     quantize,
 )
 from ldc.runtime.requirements import check_kind
+from ldc.runtime.stage_settings import stage_settings
 from ldc.runtime.teachers import language_spec, teacher_identity
 
 
@@ -55,7 +56,9 @@ class QuantizeLanguage:
         if self.student is not None:
             check_kind(cfg, "student", self.student, LANGUAGE_KIND)
             check_quantisable_stage(cfg, self.student)
-        check_quantisable(spec, gptq_settings(vars(self)))  # the blocks of a student are as wide
+        with stage_settings():
+            settings = gptq_settings(vars(self))
+        check_quantisable(spec, settings)  # the blocks of a student are as wide
 
     def run(self, context: Context) -> Result:
         spec, settings, plan = language_spec(self.teacher), gptq_settings(vars(self)), None

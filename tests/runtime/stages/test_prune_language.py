@@ -145,6 +145,7 @@ def test_the_card_names_the_base_and_the_removed_blocks(pruned, llama_folder):
         (("pruner=flap", "stages.prune.calibration.length=1"), "length must be a whole number from 2, not 1."),
         (("pruner=bksdm_tiny",), "pruner must be one of language models, not BlockRemoval"),
         (("pruner=flap", "pruner.num_removed=10"), "num_removed must be below the model's 10 blocks, not 10."),
+        (("stages.prune.pruner=null",), "pruner must be one of language models, such as depth_perplexity, not null."),
         (("pruner=flap", "stages.prune.initialise=zeros"), "initialise must be teacher or random, not 'zeros'."),
     ],
 )
