@@ -24,6 +24,14 @@ class Said(NamedTuple):
         return json.loads(self.out[0])
 
 
+@pytest.fixture(autouse=True)
+def notices():
+    """A command leaves SIGUSR1 ignored, as the process is to end with it; this one goes on, and starts programs."""
+    before = signal.getsignal(signal.SIGUSR1)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
 @pytest.fixture
 def command(capfd, monkeypatch):
     """`command(main, *arguments)`: exit code, lines of stdout, lines of stderr."""
@@ -31,12 +39,8 @@ def command(capfd, monkeypatch):
     def run(main, *arguments) -> Said:
         monkeypatch.setattr(sys, "argv", ["ldc", *map(str, arguments)])
         capfd.readouterr()
-        notices = signal.getsignal(signal.SIGUSR1)
-        try:
-            with pytest.raises(SystemExit) as stop:
-                main()
-        finally:
-            signal.signal(signal.SIGUSR1, notices)  # a command leaves them ignored: the process is to end with it
+        with pytest.raises(SystemExit) as stop:
+            main()
         out, err = capfd.readouterr()
         return Said(stop.value.code, out.splitlines(), err.splitlines())
 
