@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ldc.runtime.paths import CONF
 
 FLAGS = ("debug", "dry_run", "fresh", "reuse", "submit", "chain", "check", "retry", "step")
+_MODELS = ("config.json", "model_index.json")  # one of which a model's folder has
 
 
 def check_command(cfg: DictConfig) -> None:
@@ -105,14 +106,14 @@ def check_mapping(cfg: Mapping[str, Any], *names: str) -> None:
 
 
 def refuse_overwriting(out: str | None, **read: str | None) -> None:
-    """Refuses to write into a folder that is read from, or below it: what is read would be lost, or be two things.
+    """Refuses to write into a folder that is read from, or inside a model that is: it would be lost, or two things.
 
     Args:
         out: the folder that the user names.
         read: by the name of its key, a folder, a file in one, an id, or None.
 
     Raises:
-        ValueError: they are the same, or the one is in the other.
+        ValueError: they are the same, or the one is in the other, a model.
     """
     for name, place in read.items():
         path = Path(place or "").expanduser()
@@ -122,7 +123,7 @@ def refuse_overwriting(out: str | None, **read: str | None) -> None:
         whose, target = f"{name}'" if name.endswith("s") else f"{name}'s", Path(out).expanduser().resolve()
         if folder.resolve() == target:
             raise ValueError(f"out must be another folder than the {whose}, not {out!r}.")
-        if path.is_dir() and folder.resolve() in target.parents:
+        if folder.resolve() in target.parents and any((folder / name).is_file() for name in _MODELS):
             raise ValueError(f"out must not be a folder inside the {whose}, not {out!r}.")
 
 
