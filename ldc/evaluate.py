@@ -30,6 +30,8 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     if cfg.dry_run:
         shown = settings[0] if len(settings) == 1 else {"settings": settings}
         return {"dry_run": True, "student": cfg.student, **shown}
+    if other is not None:
+        comparison.tell_sampling(settings[0], other)
     rows = measuring.measure_each(cfg, found, settings, other)
     out = runtime.figures_folder(cfg.student, cfg.paths.outputs, cfg.out)
     stamp = rows[0]["stamp"]
@@ -40,7 +42,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     summary: dict[str, Any] = {"student": cfg.student, **settings[0], "metrics": metrics, "stamp": stamp}
     if other is not None:
         summary |= comparison.differences(metrics, other)
-        log.info("\n%s", comparison.comparison_table(cfg.student, metrics, other))
+        log.info("\n%s", comparison.comparison_table(cfg.student, metrics, other, settings[0]))
     measuring.write_one(rows[0], summary, out)
     return {**summary, "out": str(out)}
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ldc.runtime.paths import CONF
 
 FLAGS = ("debug", "dry_run", "fresh", "reuse", "submit", "chain", "check", "retry", "step")
+_PLACES = ("out", "compare", "document", "scores", "prompts_file", "init_image", "paths.outputs")
 _MODELS = ("config.json", "model_index.json")  # one of which a model's folder has
 
 
@@ -25,6 +26,14 @@ def check_command(cfg: DictConfig) -> None:
     outputs = OmegaConf.select(cfg, "paths.outputs", default="")
     if not isinstance(outputs, str):
         raise ValueError(f"paths.outputs must be a folder, not {outputs!r}.")  # noqa: TRY004 - a user's input
+
+
+def expand_home(cfg: DictConfig) -> None:
+    """Writes the home folder for the ~ that `out=~/x` leaves to us: shells expand it at the start of a word alone."""
+    for name in _PLACES:
+        place = OmegaConf.select(cfg, name, default=None)
+        if isinstance(place, str) and place.partition("/")[0] == "~":
+            OmegaConf.update(cfg, name, str(Path(place).expanduser()))
 
 
 def check_whole(cfg: Mapping[str, Any], *names: str, least: int = 1, optional: bool = False) -> None:

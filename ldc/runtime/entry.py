@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ldc.runtime.arguments import legalise
-from ldc.runtime.checks import check_command
+from ldc.runtime.checks import check_command, expand_home
 from ldc.runtime.paths import CONF
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.signatures import check_signatures
@@ -95,6 +95,7 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
 def _work(task: Callable[[DictConfig], Summary], cfg: DictConfig, stdout: int) -> Summary:
     check_command(cfg)
     check_signatures(cfg)
+    expand_home(cfg)
     try:
         with stoppable(cfg):
             summary = task(cfg)

@@ -1,7 +1,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from ldc.runtime.checks import FLAGS, check_command
+from ldc.runtime.checks import FLAGS, check_command, expand_home
 
 
 @pytest.mark.parametrize("name", FLAGS)
@@ -20,3 +20,18 @@ def test_outputs_need_a_folder(outputs):
 def test_commands_differ_in_their_flags():
     check_command(OmegaConf.create({"dry_run": True, "paths": {"outputs": "outputs"}}))
     check_command(OmegaConf.create({"debug": False}))
+
+
+def test_a_home_folder_is_written_out_in_places_alone(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    cfg = OmegaConf.create(
+        {"out": "~/a", "compare": None, "prompt": "~/b", "paths": {"outputs": "~"}, "scores": "a~/c"}
+    )
+    expand_home(cfg)
+    assert cfg == {
+        "out": "/home/ada/a",
+        "compare": None,
+        "prompt": "~/b",
+        "paths": {"outputs": "/home/ada"},
+        "scores": "a~/c",
+    }
