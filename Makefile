@@ -36,7 +36,7 @@ pictures: .venv/.installed
 	$(BIN)/python -m ldc.generate student=emoji_ldm prompts_file=assets/emoji_ldm/prompts.txt seed=1 columns=8 $(SHEET) \
 		out=outputs/pictures/samples.png
 	cp outputs/pictures/samples.png $(PICTURES)/assets/emoji_ldm/
-	$(BIN)/python -m ldc.evaluate student=emoji_ldm guidance=[1,1.5,2,3,4,5] num_images=256 $(SWEEP) \
+	$(BIN)/python -m ldc.evaluate student=emoji_ldm data=emoji64 guidance=[1,1.5,2,3,4,5] num_images=256 $(SWEEP) \
 		out=outputs/pictures/guidance
 	cp outputs/pictures/guidance/guidance_sweep.png $(PICTURES)/docs/
 
