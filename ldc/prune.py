@@ -13,7 +13,7 @@ from ldc import runtime
 def main(cfg: DictConfig) -> dict[str, Any]:
     """Writes the student of a plan, every tensor taken from the teacher; `dry_run=true` counts on the meta device."""
     from ldc import models  # noqa: PLC0415 - a wrong key is answered before the libraries load
-    from ldc.runtime.checks import refuse_overwriting  # noqa: PLC0415
+    from ldc.runtime.checks import refuse_mixing, refuse_overwriting  # noqa: PLC0415
     from ldc.runtime.language_planning import prune_language_model  # noqa: PLC0415
     from ldc.runtime.language_pruning import is_language_pruner  # noqa: PLC0415
     from ldc.runtime.planning import plan_student  # noqa: PLC0415
@@ -23,6 +23,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
         return prune_language_model(cfg)
     spec = runtime.teacher_spec(cfg.teacher)
     refuse_overwriting(cfg.out, teacher=spec.path_or_id)
+    refuse_mixing(cfg.out, "config.json")
     if not cfg.dry_run:
         models.check_teacher(spec)
     plan, summary = plan_student(spec, instantiate(cfg.pruner))

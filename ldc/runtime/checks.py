@@ -136,6 +136,20 @@ def refuse_overwriting(out: str | None, **read: str | None) -> None:
             raise ValueError(f"out must not be a folder inside the {whose}, not {out!r}.")
 
 
+def refuse_mixing(out: str | None, other: str) -> None:
+    """Refuses a folder that holds a model of the other kind, beside which the student would be a second one.
+
+    Args:
+        out: the folder that the user names.
+        other: the file that a model of the other kind has: model_index.json of diffusers, config.json of transformers.
+
+    Raises:
+        ValueError: the file is there.
+    """
+    if out is not None and (Path(out).expanduser() / other).is_file():
+        raise ValueError(f"out must be a folder without a model of another kind, and {out!r} has a {other}.")
+
+
 def check_device(device: str) -> None:
     """Raises ValueError for a device that this machine lacks."""
     try:

@@ -20,7 +20,7 @@ from ldc.models.language import (
 from ldc.profiling import params, tensors
 from ldc.pruning.depth import BlockScores, DepthPruning
 from ldc.runtime.calibrating import calibration_set, check_calibration_set
-from ldc.runtime.checks import check_device, refuse_overwriting
+from ldc.runtime.checks import check_device, refuse_mixing, refuse_overwriting
 from ldc.runtime.language_origin import made_of
 from ldc.runtime.language_pruning import (
     FACTS,
@@ -49,6 +49,7 @@ def prune_language_model(cfg: DictConfig) -> dict[str, Any]:
     """
     spec = language_spec(cfg.teacher)
     refuse_overwriting(cfg.out, teacher=spec.path_or_id, scores=cfg.scores)
+    refuse_mixing(cfg.out, "model_index.json")
     pruner = build_pruner(cfg.pruner, cfg.scores)
     scores = None if cfg.scores is None else BlockScores.load(cfg.scores, pruner.criterion.name)
     if cfg.dry_run:

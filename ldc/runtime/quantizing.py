@@ -24,7 +24,7 @@ from ldc.models.language.packed import is_packed
 from ldc.pruning.depth import DepthPruning
 from ldc.quantization import GptqSettings, calibration_windows, quantise_model, quantised_sizes, save_quantised
 from ldc.runtime.calibrating import check_draw
-from ldc.runtime.checks import check_device, refuse_overwriting
+from ldc.runtime.checks import check_device, refuse_mixing, refuse_overwriting
 from ldc.runtime.devices import device_of
 from ldc.runtime.language_origin import made_of
 from ldc.runtime.language_pruning import FACTS as PRUNING
@@ -52,6 +52,7 @@ def quantize_language_model(cfg: DictConfig) -> dict[str, Any]:
     spec, settings = _spec(cfg.student), gptq_settings(cfg)
     check_quantisable(spec, settings)
     refuse_overwriting(cfg.out, student=spec.path_or_id)
+    refuse_mixing(cfg.out, "model_index.json")
     check_windows(cfg.data, cfg.calibration, spec)
     sizes = quantised_sizes(meta_language_model(spec), settings)
     summary: dict[str, Any] = {**sizes, **made_of(spec)}

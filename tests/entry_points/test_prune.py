@@ -61,6 +61,16 @@ def test_a_student_is_not_written_inside_its_teacher(refused, tmp_path):
     assert said == f"out must not be a folder inside the teacher's, not {str(folder / 'unet')!r}."
 
 
+def test_a_student_is_not_written_beside_a_model_of_the_other_kind(refused, tmp_path):
+    for name in ("model_index.json", "config.json"):
+        (tmp_path / name).write_text("{}")
+    language = refused(
+        main, "teacher=smollm2_135m", "pruner=depth_perplexity", "pruner.num_removed=6", f"out={tmp_path}"
+    )
+    assert language.endswith("has a model_index.json.")
+    assert refused(main, "teacher=emoji_ldm", "pruner=bksdm_tiny", f"out={tmp_path}").endswith("has a config.json.")
+
+
 def test_a_student_is_guided_as_its_teacher_and_says_what_it_was_made_of(command, tmp_path):
     command(main, "teacher=emoji_ldm", "pruner=bksdm_small", f"out={tmp_path / 'small'}")
     artifact = find(tmp_path / "small")

@@ -1,7 +1,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from ldc.runtime.checks import FLAGS, check_command, expand_home
+from ldc.runtime.checks import FLAGS, check_command, expand_home, refuse_mixing
 
 
 @pytest.mark.parametrize("name", FLAGS)
@@ -35,3 +35,13 @@ def test_a_home_folder_is_written_out_in_places_alone(monkeypatch):
         "paths": {"outputs": "/home/ada"},
         "scores": "a~/c",
     }
+
+
+def test_a_student_does_not_go_into_a_folder_with_a_model_of_the_other_kind(tmp_path):
+    (tmp_path / "model_index.json").touch()
+    refuse_mixing(str(tmp_path), "config.json")
+    refuse_mixing(None, "model_index.json")
+    with pytest.raises(
+        ValueError, match=r"out must be a folder without a model of another kind, and .* has a model_index"
+    ):
+        refuse_mixing(str(tmp_path), "model_index.json")
