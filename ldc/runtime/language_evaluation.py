@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ldc.data.text.calibration import fingerprint
 from ldc.evaluation.language import (
     Question,
     accuracy,
@@ -18,7 +19,7 @@ from ldc.evaluation.language import (
     questions_of,
     zero_shot_or_not,
 )
-from ldc.evaluation.language.perplexity import BOS, EVERY
+from ldc.evaluation.language.perplexity import BOS, EVERY, text_windows
 from ldc.models.language import LanguageModel, LanguageTeacher, continue_texts, load_language_tokenizer
 from ldc.profiling import GenerationProtocol, machine, params
 from ldc.runtime.checks import check_whole
@@ -110,6 +111,15 @@ class LanguageQuality:
             )
         where = {"device": str(model.model.device), **where_measured()}
         return {**figures, "stamp": {"ids": read, "dtype": self.dtype, "window": self.window, **where}}
+
+    def texts_read(self, model: LanguageModel, texts: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Returns the fingerprints of the token ids that `row` will read of texts, before any pass of the model."""
+        sizes = {"window": self.window, "most": self.windows}
+        return {
+            f"ppl {name}{_SUFFIX.get(bos, '')}": fingerprint(text_windows(documents, model.tokenizer, bos=bos, **sizes))
+            for name, documents in texts.items()
+            for bos in self.bos
+        }
 
     def _check_bos(self, tokenizer: Any) -> None:
         if tokenizer.bos_token_id is None and EVERY in self.bos:

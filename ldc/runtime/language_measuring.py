@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -37,10 +38,12 @@ def evaluate_language(cfg: DictConfig, found: FoundLanguageModel) -> dict[str, A
         return {"dry_run": True, "student": cfg.student, "quality": vars(quality) | {"bos": list(quality.bos)}}
     texts, questions = held_out(data, None, cfg.paths.cache), quality.read_questions()
     model = found.load(cfg.device, quality.torch_dtype)
+    if other is not None and model.tokenizer is not None:
+        _check_comparable(cfg.compare, quality.texts_read(model, texts), other)
     row = {**size_of(model), **quality.row(model, texts, questions)}
     stamp = row.pop("stamp")
-    if other is not None and other["stamp"].get("ids") != stamp["ids"]:
-        raise ValueError(f"compare must be a measurement on the same token ids, and {cfg.compare!r} is not.")
+    if other is not None:
+        _check_comparable(cfg.compare, stamp["ids"], other)
     samples = continuations(model, list(cfg.prompts), cfg.max_new_tokens)
     summary: dict[str, Any] = {"student": cfg.student, "metrics": row, "stamp": stamp}
     if protocol is not None:
@@ -56,6 +59,16 @@ def evaluate_language(cfg: DictConfig, found: FoundLanguageModel) -> dict[str, A
     tables += [markdown_table(summary["speeds"])] if protocol is not None else []
     log.info("\n%s\nFigures: %s", "\n".join(tables), out)
     return {**summary, "out": str(out)}
+
+
+def _check_comparable(path: str, ids: Mapping[str, str], other: Mapping[str, Any]) -> None:
+    theirs = other["stamp"].get("ids", {})
+    unlike = [name for name in ids if theirs.get(name) != ids[name]]
+    if unlike:
+        raise ValueError(
+            f"compare must be a measurement on the same token ids, and {path!r} has "
+            f"{'others' if unlike[0] in theirs else 'none'} for {unlike[0]!r}."
+        )
 
 
 def _checked(cfg: DictConfig) -> tuple[LanguageQuality, GenerationProtocol | None, Any]:

@@ -56,6 +56,18 @@ def test_a_measurement_is_compared_with_one_on_the_same_ids_alone(command, refus
     assert any(line.endswith("| this minus that |") for line in said.err)
     said = refused(main, *arguments, "timed=false", compare, "quality.num_questions=2")
     assert said.startswith("compare must be a measurement on the same token ids")
+    assert said.endswith("has others for 'questions'.")
+
+
+@pytest.mark.integration
+def test_a_comparison_over_other_windows_is_refused_before_a_pass(refused, command, arguments, tmp_path, monkeypatch):
+    command(main, *arguments, "timed=false")
+    compare = f"compare={tmp_path / 'evaluate' / 'llama' / 'metrics.json'}"
+    from transformers import LlamaForCausalLM  # noqa: PLC0415 - costs seconds
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", lambda *_, **__: pytest.fail("a pass was made"))
+    said = refused(main, *arguments, "timed=false", compare, "quality.window=9")
+    assert said.endswith("metrics.json' has others for 'ppl text_files'.")
 
 
 @pytest.mark.integration
