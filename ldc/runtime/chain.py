@@ -19,6 +19,7 @@ from ldc.runtime.card import FILE as CARD
 from ldc.runtime.fingerprint import relevant
 from ldc.runtime.finished import finished_elsewhere, is_whole, link, unshare
 from ldc.runtime.life import wait_for_artifact
+from ldc.runtime.occupancy import occupied
 from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.run import Run
 from ldc.runtime.stage_settings import StageSettingError
@@ -92,7 +93,8 @@ class Stage:
         """Returns the stage's artifact, made now unless the run folder holds it already.
 
         Raises:
-            ValueError: the folder holds, or was begun for, another config, or may not be made now.
+            ValueError: the folder holds, or was begun for, another config, may not be made now, or is being made by
+                another process.
         """
         inputs = {name: run.artifacts[name] for name in self.kind.inputs()}
         identity, parents = self.identity({name: artifact.id for name, artifact in inputs.items()})
@@ -104,14 +106,24 @@ class Stage:
             return found
         if self.must_be_finished:
             raise ValueError(f"stage must be one whose inputs are finished, but {self.name!r} in {run.folder} is not.")
-        if run.cfg.get("reuse") and (made := finished_elsewhere(Path(run.cfg.paths.outputs), self.kind.kind, identity)):
-            return self._take(made, run, folder, identity)
-        log.info("Stage %s: %s", self.name, self.kind.kind)
         context = Context(self.name, folder, run.cfg, inputs)
-        if not is_rank_zero():
-            if self.kind.trains:
-                self._work(context)
-            return wait_for_artifact(folder, identity)
+        made = (
+            finished_elsewhere(Path(run.cfg.paths.outputs), self.kind.kind, identity) if run.cfg.get("reuse") else None
+        )
+        if is_rank_zero():
+            with occupied(run.folder, self.name):
+                return self._take(made, run, folder, identity) if made else self._make(context, run, identity, parents)
+        if not made and self.kind.trains:
+            log.info("Stage %s: %s", self.name, self.kind.kind)
+            self._work(context)
+        return wait_for_artifact(folder, identity)
+
+    def _make(self, context: Context, run: Run, identity: str, parents: list[str]) -> Artifact:
+        folder = context.folder
+        found = find(folder)
+        if found is not None and found.id == identity and is_whole(found):  # by a process that held it until now
+            return found
+        log.info("Stage %s: %s", self.name, self.kind.kind)
         self._begin(identity, run, folder)
         is_new, start = not run.cfg.resume and not any(folder.glob("checkpoints/step-*")), time.monotonic()
         result = self._work(context)
@@ -126,8 +138,6 @@ class Stage:
         return result
 
     def _take(self, made: Artifact, run: Run, folder: Path, identity: str) -> Artifact:
-        if not is_rank_zero():
-            return wait_for_artifact(folder, identity)
         log.info("Stage %s: finished in %s, linked.", self.name, made.folder)
         self._begin(identity, run, folder)
         return link(made, folder)

@@ -16,6 +16,7 @@ from ldc.runtime.fingerprint import run_name
 from ldc.runtime.language_card import KIND as LANGUAGE
 from ldc.runtime.language_card import write_language_card
 from ldc.runtime.life import wait_for_sign
+from ldc.runtime.occupancy import refuse_occupied
 from ldc.runtime.paths import CONF
 from ldc.runtime.ranks import is_rank_zero, is_restart
 from ldc.runtime.versions import versions
@@ -34,13 +35,18 @@ class Run:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
 
     def open(self) -> None:
-        """Makes the folder, with config and versions; `fresh=true` removes it first, or the folder of `stage=NAME`."""
+        """Makes the folder, with config and versions; `fresh=true` removes it first, or the folder of `stage=NAME`.
+
+        Raises:
+            ValueError: another process works on what is to be removed.
+        """
         if not is_rank_zero():
             if self.cfg.fresh:
                 wait_for_sign(self.folder)  # else what is to be removed would count as finished
             return
         stale = self.folder / (self.cfg.stage or "")
         if self.cfg.fresh and stale.exists():
+            refuse_occupied(self.folder, self.cfg.stage)
             log.info("fresh=true: removing %s", stale)
             shutil.rmtree(stale)
         self.folder.mkdir(parents=True, exist_ok=True)
