@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from ldc.runtime.ranks import is_restart
+
 PATIENCE = 10.0  # seconds in which a process that was told to end may still hold its stage
 _POLL = 0.25
 _HELD = (errno.EACCES, errno.EAGAIN)
@@ -23,7 +25,8 @@ def occupied(run: Path, stage: str) -> Iterator[None]:
     """Holds a stage of a run for this process, until it is left or the process ends, in whatever way.
 
     The lock is POSIX's, which belongs to this process alone: a loader's process that outlives a killed fit does not
-    hold it, and it counts on NFS, too. Where a file system has no locks, that is said and the stage is made.
+    hold it, and it counts on NFS, too. Where a file system has no locks, that is said and the stage is made. So it is
+    in a job that SLURM or torchrun has started again: a lost node's lock can outlive it on NFS.
 
     Raises:
         ValueError: another process holds it.
@@ -67,6 +70,13 @@ def _take(lock: IO[str], stage: str, run: Path) -> None:
         if time.monotonic() > limit:
             lock.seek(0)
             holder = lock.read() or "another one"
+            if is_restart():
+                log.warning(
+                    "%s still holds stage %r: taken for this job's start before, on a node that was lost.",
+                    holder,
+                    stage,
+                )
+                return None
             raise ValueError(
                 f"run must be one that no other process makes, but {holder} is at stage {stage!r} of {run}: "
                 "wait for it, or choose another run=NAME."

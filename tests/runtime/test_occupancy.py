@@ -53,6 +53,13 @@ def test_a_stage_is_free_when_its_process_has_been_killed(holder, tmp_path):
         refuse_occupied(tmp_path, None)
 
 
+@pytest.mark.usefixtures("holder", "impatient")
+def test_a_job_that_is_started_again_takes_a_lock_for_its_own_of_before(monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with occupied(tmp_path, "distil"):
+        assert "still holds stage 'distil'" in caplog.text
+
+
 def test_a_process_that_is_about_to_end_is_waited_for(holder, monkeypatch, tmp_path):
     polls = []
 
