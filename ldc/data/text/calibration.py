@@ -72,7 +72,9 @@ def draw_crops(
     if num_samples < 1 or length < 1:
         raise ValueError(f"num_samples and length must be at least 1, not {num_samples} and {length}.")
     if num_rows < num_samples:
-        raise ValueError(f"the calibration text must have at least {num_samples} documents, not {num_rows}.")
+        raise ValueError(
+            f"num_samples must be at most {num_rows}, the calibration text's documents, not {num_samples}."
+        )
     # a generator of our own draws what the module does after `random.seed(seed)`
     numbers = random.Random(seed)  # noqa: S311 - the published draw
     short: set[int] = set()
@@ -81,8 +83,8 @@ def draw_crops(
     while len(crops) < num_samples:
         if len(short) + len(used) == num_rows:
             raise ValueError(
-                f"the calibration text must have {num_samples} documents of at least {length} tokens, "
-                f"but {len(used)} of its {num_rows} are so long."
+                f"num_samples must be at most {len(used)}, the documents with {length} tokens or more of the "
+                f"calibration text's {num_rows}, not {num_samples}."
             )
         number = numbers.randint(0, num_rows - 1)
         if number in used or number in short:

@@ -76,13 +76,15 @@ def test_the_fingerprint_is_of_the_ids_and_their_shape():
 
 
 def test_no_text_is_refused(tiny_tokenizer):
-    with pytest.raises(ValueError, match=r"the calibration text must have at least 10 documents, not 0\."):
+    with pytest.raises(ValueError, match=r"num_samples must be at most 0, the calibration text's documents, not 10\."):
         calibration([], tiny_tokenizer)
 
 
 def test_texts_that_are_too_short_are_refused_with_the_numbers(tiny_tokenizer):
     texts = ["a b c", "some words that are long " * 9, "", "d"]
-    with pytest.raises(ValueError, match=r"have 2 documents of at least 20 tokens, but 1 of its 4 are so long\."):
+    with pytest.raises(
+        ValueError, match=r"be at most 1, the documents with 20 tokens or more of the calibration text's 4, not 2\."
+    ):
         calibration(texts, tiny_tokenizer, num_samples=2, length=20)
 
 
