@@ -101,7 +101,7 @@ def test_two_ranks_share_the_work_twice_and_leave_no_group(scored, tmp_path):
         ("stages.scores.protect.first=-1", "protect_first must be a whole number from 0, not -1"),
         ("stages.scores.calibration.length=1", "length must be a whole number from 2, not 1"),
         ("teacher.weights=random", "criteria must be magnitude alone for a random teacher"),
-        ("stages.scores.calibration.length=500", "documents of at least 500 tokens"),
+        ("stages.scores.calibration.length=500", "documents with 500 tokens or more"),
     ],
 )
 def test_settings_and_texts_that_do_not_suffice_are_refused(scored, setting, sentence):
