@@ -187,7 +187,7 @@ def test_a_diffusion_teacher_is_refused(trained):
 
 def test_texts_that_are_too_short_are_refused(pruned, tmp_path):
     (tmp_path / "short.jsonl").write_text("\n".join(json.dumps({"text": f"word {n}"}) for n in range(60)))
-    with pytest.raises(ValueError, match="must have 10 documents of at least 32 tokens, but 0"):
+    with pytest.raises(ValueError, match="num_samples must be at most 0, the documents with 32 tokens or more"):
         pruned("pruner=flap", f"data.path={tmp_path / 'short.jsonl'}")
 
 
