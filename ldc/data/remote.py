@@ -6,8 +6,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,6 +50,11 @@ def fetch_all(urls: Sequence[str], cache: Path) -> list[str]:
         return list(pool.map(lambda url: str(fetch(url, cache)) if is_remote(url) else url, urls))
 
 
+# Exit codes of a command that SIGTERM or SIGUSR1 ended, through a shell or not.
+_STOPPED = tuple(code for number in (signal.SIGTERM, signal.SIGUSR1) for code in (128 + number, -number))
+_SECONDS_UNTIL_TOLD = 2.0
+
+
 def fetch(url: str, cache: Path) -> Path:
     """Returns the cached copy of a remote tar, fetching it when it is not there."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -71,6 +78,8 @@ def _download(url: str, file: BinaryIO) -> None:
     if command := pipe_command(url):
         # the user's own command, run as webdataset runs it
         ended = subprocess.run(command, shell=True, stdout=file, check=False)  # noqa: S602
+        if ended.returncode in _STOPPED:
+            time.sleep(_SECONDS_UNTIL_TOLD)  # SLURM tells a whole job to stop: this process hears of it now, or did
         if ended.returncode:
             raise ValueError(
                 f"shard {url!r} must be readable, but its command ended with exit code {ended.returncode}."

@@ -8,6 +8,7 @@ import weakref
 import pytest
 from omegaconf import OmegaConf
 
+from ldc.data.remote import fetch_all
 from ldc.runtime.stops import Stopped, stoppable
 
 
@@ -45,6 +46,13 @@ def test_only_rank_zero_asks_for_its_job_again(fake_slurm, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
     assert stopped_by(signal.SIGUSR1, requeue=True) == 138
     assert told() == []
+
+
+def test_a_notice_that_ends_a_shard_s_command_first_stops_the_command_too(tmp_path):
+    """SLURM signals a step's processes one after the other, and the shard was to blame where its command came first."""
+    shard = f"pipe:(sleep 0.5; kill -USR1 {os.getpid()}) > /dev/null & kill -USR1 $$"
+    with pytest.raises(Stopped), stoppable(OmegaConf.create({})):
+        fetch_all([shard], tmp_path)
 
 
 def test_the_handlers_come_back():

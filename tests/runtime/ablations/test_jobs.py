@@ -76,7 +76,7 @@ def test_few_step_rows_have_the_papers_loss_but_those_that_name_another(composed
 def test_all_rows_of_a_seed_draw_the_same_prompts_from_the_same_noise(composed):
     stages = [job.run.cfg.stages.evaluate for jobs in composed.values() for job in jobs]
     assert {(cfg.seed, cfg.num_images, cfg.data.source.archive, cfg.data.source.mini) for cfg in stages} == {
-        (1, 512, "assets/emoji64.tar.xz", False)
+        (1, 256, "assets/emoji64.tar.xz", False)
     }
 
 
