@@ -23,6 +23,9 @@ REMOTE = re.compile(r"(pipe:|https?://|s3://|gs://)")
 COMMANDS = {"s3://": "aws s3 cp {url} -", "gs://": "gsutil cat {url}"}
 NUM_CONNECTIONS = 4
 TIMEOUT_SECONDS = 60
+# Exit codes of a command that SIGTERM or SIGUSR1 ended, through a shell or not.
+_STOPPED = tuple(code for number in (signal.SIGTERM, signal.SIGUSR1) for code in (128 + number, -number))
+_SECONDS_UNTIL_TOLD = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -48,11 +51,6 @@ def fetch_all(urls: Sequence[str], cache: Path) -> list[str]:
     """
     with ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
         return list(pool.map(lambda url: str(fetch(url, cache)) if is_remote(url) else url, urls))
-
-
-# Exit codes of a command that SIGTERM or SIGUSR1 ended, through a shell or not.
-_STOPPED = tuple(code for number in (signal.SIGTERM, signal.SIGUSR1) for code in (128 + number, -number))
-_SECONDS_UNTIL_TOLD = 2.0
 
 
 def fetch(url: str, cache: Path) -> Path:

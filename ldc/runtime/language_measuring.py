@@ -38,12 +38,16 @@ def evaluate_language(cfg: DictConfig, found: FoundLanguageModel) -> dict[str, A
         return {"dry_run": True, "student": cfg.student, "quality": vars(quality) | {"bos": list(quality.bos)}}
     texts, questions = held_out(data, None, cfg.paths.cache), quality.read_questions()
     model = found.load(cfg.device, quality.torch_dtype)
-    if other is not None and model.tokenizer is not None:
-        _check_comparable(cfg.compare, quality.texts_read(model, texts), other)
+    theirs: dict[str, str] = {} if other is None else other["stamp"].get("ids", {})
+    if (
+        other is not None and model.tokenizer is not None
+    ):  # of texts before any pass of the model, of questions after it
+        of_texts = {name: ids for name, ids in theirs.items() if name != "questions"}
+        _check_comparable(cfg.compare, quality.texts_read(model, texts), of_texts)
     row = {**size_of(model), **quality.row(model, texts, questions)}
     stamp = row.pop("stamp")
     if other is not None:
-        _check_comparable(cfg.compare, stamp["ids"], other)
+        _check_comparable(cfg.compare, stamp["ids"], theirs)
     samples = continuations(model, list(cfg.prompts), cfg.max_new_tokens)
     summary: dict[str, Any] = {"student": cfg.student, "metrics": row, "stamp": stamp}
     if protocol is not None:
@@ -61,13 +65,12 @@ def evaluate_language(cfg: DictConfig, found: FoundLanguageModel) -> dict[str, A
     return {**summary, "out": str(out)}
 
 
-def _check_comparable(path: str, ids: Mapping[str, str], other: Mapping[str, Any]) -> None:
-    theirs = other["stamp"].get("ids", {})
-    unlike = [name for name in ids if theirs.get(name) != ids[name]]
+def _check_comparable(path: str, ids: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    unlike = [name for name in {**ids, **theirs} if theirs.get(name) != ids.get(name)]
     if unlike:
+        others = "none" if unlike[0] not in theirs else "others" if unlike[0] in ids else "some"
         raise ValueError(
-            f"compare must be a measurement on the same token ids, and {path!r} has "
-            f"{'others' if unlike[0] in theirs else 'none'} for {unlike[0]!r}."
+            f"compare must be a measurement on the same token ids, and {path!r} has {others} for {unlike[0]!r}."
         )
 
 

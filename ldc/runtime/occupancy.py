@@ -43,6 +43,8 @@ def occupied(run: Path, stage: str) -> Iterator[None]:
 def refuse_occupied(run: Path, stage: str | None) -> None:
     """Refuses to touch a run that another process works on; `stage` None: any stage of it.
 
+    Not to be called inside `occupied`: to close a file lets go of a process's own POSIX locks on it.
+
     Raises:
         ValueError: one does.
     """

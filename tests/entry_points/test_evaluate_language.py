@@ -57,6 +57,9 @@ def test_a_measurement_is_compared_with_one_on_the_same_ids_alone(command, refus
     said = refused(main, *arguments, "timed=false", compare, "quality.num_questions=2")
     assert said.startswith("compare must be a measurement on the same token ids")
     assert said.endswith("has others for 'questions'.")
+    assert refused(main, *arguments, "timed=false", compare, "quality.num_questions=0").endswith(
+        "some for 'questions'."
+    )
 
 
 @pytest.mark.integration

@@ -22,17 +22,17 @@ def test_commands_differ_in_their_flags():
     check_command(OmegaConf.create({"debug": False}))
 
 
-def test_a_home_folder_is_written_out_in_places_alone(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ada")
+def test_a_home_folder_is_written_out_in_places_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     cfg = OmegaConf.create(
         {"out": "~/a", "compare": None, "prompt": "~/b", "paths": {"outputs": "~"}, "scores": "a~/c"}
     )
     expand_home(cfg)
     assert cfg == {
-        "out": "/home/ada/a",
+        "out": str(tmp_path / "a"),
         "compare": None,
         "prompt": "~/b",
-        "paths": {"outputs": "/home/ada"},
+        "paths": {"outputs": str(tmp_path)},
         "scores": "a~/c",
     }
 

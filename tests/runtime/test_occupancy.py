@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -43,14 +44,15 @@ def test_a_stage_that_another_process_makes_is_refused_by_its_name(holder, impat
 
 
 def test_other_stages_of_the_run_are_free(holder, impatient, tmp_path):
+    refuse_occupied(tmp_path, "few_step")
     with occupied(tmp_path, "evaluate"):
-        refuse_occupied(tmp_path, "few_step")
+        assert (tmp_path / ".evaluate.lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
 def test_a_stage_is_free_when_its_process_has_been_killed(holder, tmp_path):
     holder.kill()
     with occupied(tmp_path, "distil"):
-        refuse_occupied(tmp_path, None)
+        assert (tmp_path / ".distil.lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
 @pytest.mark.usefixtures("holder", "impatient")
