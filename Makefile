@@ -40,7 +40,8 @@ pictures: .venv/.installed
 		out=outputs/pictures/guidance
 	cp outputs/pictures/guidance/guidance_sweep.png $(PICTURES)/docs/
 
-# Hours on a CPU; goes on where it stopped. ARGS="seeds=[0]" makes a part, ARGS=dry_run=true says what is left.
+# Hours on a CPU; goes on where it stopped. ARGS="seeds=[0] document=null" makes a part, with its tables in
+# outputs/ablations/results; ARGS=dry_run=true says what is left.
 ablations: .venv/.installed
 	$(BIN)/python -m ldc.ablate ablation=bksdm document=docs/results.md $(ARGS)
 	$(BIN)/python -m ldc.ablate ablation=lcm document=docs/results.md $(ARGS)

@@ -40,18 +40,14 @@ def hits(features: Tensor, prompts: Sequence[Cell], gallery: Tensor, cells: Sequ
 def caption_fidelity(
     features: Tensor, prompts: Sequence[Cell], gallery: Tensor, cells: Sequence[Cell]
 ) -> dict[str, float]:
-    """Returns shares in 0-1: fidelity_top1 and _top5 of all images, and with _train, _held_out of either kind.
-
-    A kind without images is left out.
-    """
-    train = torch.tensor([prompt.split == TRAIN for prompt in prompts])
-    kinds = {"": torch.ones_like(train), "_train": train, "_held_out": ~train}
+    """Returns shares in 0-1: fidelity_top1 and _top5 of all images, and of each split's, as fidelity_top1_train."""
+    splits = sorted({prompt.split for prompt in prompts}, key=lambda split: (split != TRAIN, split))
+    masks = {f"_{split}": torch.tensor([prompt.split == split for prompt in prompts]) for split in splits}
     figures = {}
     for k in (1, 5):
-        right = hits(features, prompts, gallery, cells, k)
-        for kind, mask in kinds.items():
-            if mask.any():
-                figures[f"fidelity_top{k}{kind}"] = right[mask].float().mean().item()
+        right = hits(features, prompts, gallery, cells, k).float()
+        figures[f"fidelity_top{k}"] = right.mean().item()
+        figures |= {f"fidelity_top{k}{suffix}": right[mask].mean().item() for suffix, mask in masks.items()}
     return figures
 
 

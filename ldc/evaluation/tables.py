@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 Row = Mapping[str, Any]
+_SPLIT = "fidelity_top1_"  # a split's name follows
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
@@ -22,21 +23,22 @@ def compact_table(rows: Sequence[Row]) -> str:
     """Returns aligned text for a terminal: the figures that one compares by eye; the other columns are in table.json.
 
     Parameters in millions; MACs of one pass; passes an image; latency in milliseconds; KID and Frechet distance as they
-    are measured; caption fidelity as top 1/top 5, on training cells and on held-out ones. What a row lacks is a dash.
+    are measured; caption fidelity as top 1/top 5 of each split. What a row lacks is a dash.
     """
-    head = ["model", "params", "MACs", "passes", "ms", "KID", "Frechet", "top1/top5 train", "held-out"]
-    lines = [head, *(_compact(row) for row in rows)]
+    splits = [name.removeprefix(_SPLIT) for name in _columns(rows) if name.startswith(_SPLIT)]
+    shares = [f"top1/top5 {split}" if place == 0 else split for place, split in enumerate(splits)]
+    head = ["model", "params", "MACs", "passes", "ms", "KID", "Frechet", *shares]
+    lines = [head, *(_compact(row, splits) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     pad = [str.ljust, *[str.rjust] * (len(head) - 1)]
     return "\n".join("  ".join(f(cell, w) for f, cell, w in zip(pad, line, widths, strict=True)) for line in lines)
 
 
-def _compact(row: Row) -> list[str]:
+def _compact(row: Row, splits: Sequence[str]) -> list[str]:
     macs = row.get("macs")
     unit, scale = ("G", 1e9) if macs is not None and macs >= 1e9 else ("M", 1e6)  # noqa: PLR2004 - a giga
     shares = [
-        "/".join(_figure_of(row, f"fidelity_{top}_{cells}", ".2f") for top in ("top1", "top5"))
-        for cells in ("train", "held_out")
+        "/".join(_figure_of(row, f"fidelity_{top}_{split}", ".2f") for top in ("top1", "top5")) for split in splits
     ]
     return [
         str(row.get("model", "-")),

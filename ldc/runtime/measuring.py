@@ -28,7 +28,8 @@ SWEEPS = {"guidance_scale": "guidance", "steps": "sampling steps"}
 _FIDELITY = {
     "fidelity_top1": "all",
     "fidelity_top1_train": "training cells",
-    "fidelity_top1_held_out": "held-out cells",
+    "fidelity_top1_cell": "held-out cells",
+    "fidelity_top1_composition": "held-out compositions",
 }
 _SHEET_COLUMNS, _SHEET_IMAGES = 8, 64
 

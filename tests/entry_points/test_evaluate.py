@@ -38,7 +38,7 @@ def test_several_guidances_and_steps_are_a_table_a_sheet_and_plots(command, cach
     swept = command(main, *arguments(cache, tmp_path, "guidance=[1,3]", "steps=[1,2]")).summary
     settings = [(row["steps"], row["guidance_scale"], row["unet_passes"]) for row in swept["table"]]
     assert settings == [(1, 1.0, 1), (1, 3.0, 2), (2, 1.0, 2), (2, 3.0, 4)]
-    assert {"kid", "fidelity_top1_train", "fidelity_top1_held_out"} <= swept["table"][0].keys()
+    assert {"kid", "fidelity_top1_train", "fidelity_top1_cell"} <= swept["table"][0].keys()
     assert json.loads((tmp_path / "table.json").read_text())["table"] == swept["table"]
     assert {file.name for file in tmp_path.iterdir()} == {
         *("table.json", "table.md", "samples.png", "guidance_sweep.png", "steps_sweep.png")

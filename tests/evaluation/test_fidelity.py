@@ -13,7 +13,9 @@ AXES = torch.eye(6)
 
 def test_real_images_show_what_they_are_called(real, gallery):
     figures = caption_fidelity(gallery, real.cells, gallery, real.cells)
-    assert set(figures) == {f"fidelity_top{k}{kind}" for k in (1, 5) for kind in ("", "_train", "_held_out")}
+    splits = {cell.split for cell in real.cells}
+    assert splits > {"train"}
+    assert set(figures) == {f"fidelity_top{k}{kind}" for k in (1, 5) for kind in ("", *(f"_{s}" for s in splits))}
     assert set(figures.values()) == {1.0}
 
 
@@ -50,13 +52,15 @@ def test_fifth_place_is_right_at_five_only():
     assert not hits(features, [cells[5]], AXES, cells, k=5).item()
 
 
-def test_training_and_held_out_cells_are_counted_apart():
-    cells = [cell("a"), cell("b"), cell("c", split="cell")]
-    figures = caption_fidelity(AXES[[0, 0, 2]], cells, AXES[:3], cells)
+def test_each_split_is_counted_apart():
+    cells = [cell("a"), cell("b"), cell("c", split="cell"), cell("d", split="composition")]
+    figures = caption_fidelity(AXES[[0, 0, 2, 0]], cells, AXES[:4], cells)
+    assert figures["fidelity_top1"] == 0.5
     assert figures["fidelity_top1_train"] == 0.5
-    assert figures["fidelity_top1_held_out"] == 1.0
+    assert figures["fidelity_top1_cell"] == 1.0
+    assert figures["fidelity_top1_composition"] == 0.0
 
 
-def test_a_kind_without_images_is_left_out():
+def test_a_split_without_images_is_left_out():
     figures = caption_fidelity(AXES[:1], [cell("a")], AXES[:1], [cell("a")])
-    assert "fidelity_top1_held_out" not in figures
+    assert set(figures) == {f"fidelity_top{k}{kind}" for k in (1, 5) for kind in ("", "_train")}

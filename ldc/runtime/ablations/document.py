@@ -10,7 +10,7 @@ from ldc.evaluation.curves import Point, save_curves
 from ldc.evaluation.per_image import METRICS
 from ldc.runtime.versions import versions
 
-HEADING = "# Measured results\n\n`python -m ldc.ablate` replaces the section of its ablation whenever it runs.\n"
+HEADING = "# Measured results\n\n`python -m ldc.ablate ablation=NAME document=FILE` replaces its section.\n"
 COLUMNS = (
     *("model", "KID", "fidelity top 1", "against", "KID, difference", "fidelity, difference"),
     *("the paper", "by KID", "by fidelity"),
@@ -47,7 +47,8 @@ def _section(cfg: DictConfig, found: Mapping[str, Any], picture: Path | None) ->
         lines += [_line(COLUMNS), "|" + "---|" * len(COLUMNS), *_rows(found, table), ""]
     if picture is not None:
         lines += [f"![{NAMES['kid']} and {NAMES['fidelity_top1']} over sampling steps]({picture.name})", ""]
-    lines += ["Each row is one command (here for the first seed); `python -m ldc.ablate` runs them all:", "", "```sh"]
+    every = f"python -m ldc.ablate ablation={cfg.ablation.name}"
+    lines += [f"Each row is one command (here for the first seed); `{every}` runs them all:", "", "```sh"]
     lines += [f"{command}  # {name}" for name, command in found["commands"].items()] + ["```", "", ""]
     return "\n".join(lines)
 
@@ -59,13 +60,15 @@ def _how(found: Mapping[str, Any]) -> str:
         if len(seeds) > 1
         else f"One training seed, {seeds[0]}: the intervals do not cover what another training run would give"
     )
+    widened = " and widened by the seeds' deviation (Student's t)" if len(seeds) > 1 else ""
     stamp = found["stamps"][0] if found["stamps"] else {}
     about = ", ".join(f"{name} {version}" for name, version in versions().items())
     return (
         f"{over}. In brackets: 95 % intervals, resampled over the {found['num_images']} prompts "
-        f"({found['replicates']} replicates) and widened by the seeds' deviation (Student's t). All rows draw the same "
-        "prompts from the same noise, so differences are paired; a verdict is yes or no where the difference's "
-        "interval leaves out 0, whatever its size; of many such verdicts a few come by chance. "
+        f"({found['replicates']} replicates){widened}. All rows draw the same prompts (captions of training images, "
+        "up to a quarter of held-out ones, counted together) from the same noise, so differences are paired; a verdict "
+        "is yes or no where the difference's interval leaves out 0, whatever its size; of many such verdicts a few "
+        "come by chance. "
         "KID (lower is better) over all pairs of different prompts, on "
         f"{stamp.get('extractor', 'no')} features; fidelity: the nearest real drawing of the style shows the prompt's "
         f"concept. Prompts {stamp.get('prompts_hash', '-')}, real images {stamp.get('real_hash', '-')}; {about}."
@@ -73,7 +76,7 @@ def _how(found: Mapping[str, Any]) -> str:
 
 
 def _rows(found: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
-    labels = _labels(found)
+    labels = _labels(found) | _labels({**found, "tables": [table]})  # as this table names it, where it does
     for row in table["rows"]:
         figures = found["rows"].get(row["row"])
         if figures is None:

@@ -1,10 +1,10 @@
-"""A training step as the official scripts take it, for comparison: every encoder online, nothing fused, nothing cached.
+"""A training step as the official scripts take it, for comparison: every encoder online, nothing cached.
 
 Sources: kd_train_text_to_image.py (Kim et al. 2024, BK-SDM) and train_lcm_distill_sd_wds.py (diffusers, for Luo et al.
-2023). Both encode pixels and captions in each step, move their averages tensor by tensor, clip, take AdamW's plain step
-and read their losses on the host; the second calls the teacher once with the caption and once without. The formulas are
-this project's, which tests compare with the scripts'; image decoding and tokenising, which the scripts do as well, are
-left out in their favour.
+2023). Both encode pixels and captions in each step, move their averages tensor by tensor, clip and read their losses on
+the host; the second calls the teacher once with the caption and once without. The formulas are this project's, which
+tests compare with the scripts'; image decoding and tokenising, which the scripts do as well, are left out in their
+favour.
 
 Legend: B batch, C latent channels, H x W latent size, S pixel size, L tokens, D text width.
 """
@@ -42,7 +42,8 @@ class ReferenceStep(ABC):
         torch.manual_seed(seed)
         self.objective, self.process = objective, objective.process
         self.student, self.teacher, self.vae, self.text_encoder = student.train(), teacher, vae, text_encoder
-        self.optimizer = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE)
+        # Fused, as ours is: torch chooses a fast one by itself on CUDA alone, and how it does is not what is compared.
+        self.optimizer = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, fused=True)
         self.decay = decay
         self.average = copy.deepcopy(student).eval().requires_grad_(requires_grad=False)
 

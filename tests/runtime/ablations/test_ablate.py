@@ -10,6 +10,7 @@ from ldc import ablate
 from ldc.runtime import CONF
 
 pytestmark = pytest.mark.integration
+OURS = "# Ours\n\nBefore.\n"
 STUDENT = {"student": {"model": "distil", "steps": 1}}
 TINY = {
     "name": "tiny",
@@ -67,7 +68,7 @@ def before(run):
 
 @pytest.fixture(scope="module")
 def summary(before, place, run):
-    (place / "results.md").write_text("# Ours\n\nBefore.\n")
+    (place / "results.md").write_text(OURS)
     return run(rows=["random", "base"])
 
 
@@ -116,15 +117,17 @@ def test_differences_are_paired_and_have_intervals_and_verdicts(summary, found):
     assert found["rows"]["base/teacher"]["unet_passes"] == 2  # guidance 1: one pass a step
 
 
-def test_the_section_stands_in_the_document_with_what_is_missing(summary, place):
-    text = (place / "results.md").read_text()
-    assert text.startswith("# Ours\n\nBefore.\n\n<!-- ablation tiny -->\n## Tiny\n")
+def test_while_rows_are_missing_the_document_stays_as_it_is_and_tables_stand_with_the_results(summary, place):
+    assert (place / "results.md").read_text() == OURS
+    document = Path(summary["document"])
+    assert document == place / "outputs" / "results" / "tiny" / "results.md"
+    text = document.read_text()
     assert "| task | not measured |" in text
     assert "| random weights |" in text
-    assert (place / "ablation_tiny.png").is_file()
+    assert document.with_name("ablation_tiny.png").is_file()
 
 
-def test_the_rest_is_made_later_from_what_is_there_and_replaces_the_section(summary, place, run):
+def test_the_rest_is_made_later_from_what_is_there_and_gives_the_document_its_section(summary, place, run):
     written = (place / "outputs" / "bksdm" / "tiny-base-seed0" / "evaluate" / "per_image.npz").stat().st_mtime_ns
     left = run(dry_run=True)["left"]
     assert left["stages"] == 4  # task: distil and evaluate by two seeds
@@ -134,7 +137,9 @@ def test_the_rest_is_made_later_from_what_is_there_and_replaces_the_section(summ
     evaluated = place / "outputs" / "bksdm" / "tiny-base-seed0" / "evaluate" / "per_image.npz"
     assert evaluated.stat().st_mtime_ns == written
     text = (place / "results.md").read_text()
+    assert text.startswith(f"{OURS}\n<!-- ablation tiny -->\n## Tiny\n")
     assert text.count("<!-- ablation tiny -->") == 1
+    assert (place / "ablation_tiny.png").is_file()
     assert "not measured" not in text
     linked = place / "outputs" / "bksdm" / "tiny-task-seed0" / "prune" / "unet" / "diffusion_pytorch_model.safetensors"
     assert linked.stat().st_nlink > 1

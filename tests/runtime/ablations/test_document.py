@@ -61,6 +61,26 @@ def test_rows_say_figures_differences_and_verdicts_or_that_they_were_not_measure
 def test_one_seed_is_said_to_leave_training_out(cfg, found, tmp_path):
     text = write_document(cfg, found, tmp_path / "results.md").read_text()
     assert "One training seed, 0: the intervals do not cover what another training run would give." in text
+    assert "widened" not in text
+
+
+def test_several_seeds_are_said_to_widen_the_intervals(cfg, found, tmp_path):
+    text = write_document(cfg, found | {"seeds": [0, 1]}, tmp_path / "results.md").read_text()
+    assert "(10 replicates) and widened by the seeds' deviation" in text
+
+
+def test_a_row_is_named_as_its_own_table_names_it(cfg, found, tmp_path):
+    (first,) = found["tables"]
+    again = [entry("uno", "random/student"), first["rows"][1]]
+    found["tables"].append({"title": "Again", "source": None, "rows": again})
+    lines = write_document(cfg, found, tmp_path / "results.md").read_text().splitlines()
+    named = [line.split(" | ")[3] for line in lines if line.startswith("| two")]
+    assert named == ["one (guidance 3)", "uno"]
+
+
+def test_the_command_that_makes_all_rows_names_the_ablation(cfg, found, tmp_path):
+    text = write_document(cfg, found, tmp_path / "results.md").read_text()
+    assert "`python -m ldc.ablate ablation=bksdm` runs them all" in text
 
 
 def test_only_the_own_section_is_replaced(cfg, found, tmp_path):
