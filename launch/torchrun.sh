@@ -3,6 +3,10 @@
 # On several nodes, the same line on each with NNODES, NODE_RANK and MASTER_ADDR, the first node's name.
 set -euo pipefail
 processes=${1:?GPUS_PER_NODE must be given}
+if ! [[ $processes =~ ^[1-9][0-9]*$ ]]; then
+  echo "GPUS_PER_NODE must be a number from 1 before the arguments, not '$processes'." >&2
+  exit 2
+fi
 shift
 rendezvous=(--standalone)
 if [ "${NNODES:-1}" -gt 1 ]; then

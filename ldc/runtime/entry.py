@@ -28,6 +28,7 @@ from ldc.runtime.ranks import is_rank_zero
 from ldc.runtime.signatures import check_signatures
 from ldc.runtime.stops import EXIT_CODES, ignore_notices, stoppable
 from ldc.runtime.suggestions import explain
+from ldc.runtime.words import check_words
 
 USER_ERROR = 2
 _USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
@@ -69,6 +70,7 @@ def _run(task: Callable[[DictConfig], Summary], config_name: str) -> int:
     shows_config = any(argument.partition("=")[0] in _SHOWS_CONFIG for argument in original)
     refusals: list[Exception] = []
     try:
+        check_words(original)
         with _stdout_to_stderr(active=not shows_config) as stdout:
 
             def job(cfg: DictConfig) -> float | None:
