@@ -5,6 +5,8 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ class Gpu(SizedBenchmark):
         return {"methods": self.describe(), "matmul_tflop_per_second": rate / 1e12, "tried": tried, "rows": rows}
 
     def _best(self, case: Case, cache: Path, scratch: Path, rate: float) -> tuple[list[Figures], list[Figures]]:
-        """Returns each mode at the batch size that is best in the first, and all sizes tried in that one."""
+        """Returns each mode at the batch size that is best in the first, or the half of it that fits, and what was tried."""
         first, *others = self.modes
 
         def measure(batch_size: int, mode: str = first) -> Figures:
@@ -80,7 +82,8 @@ class Gpu(SizedBenchmark):
 
         tried = doubled(measure, self.first_batch_size, self.largest_batch_size)
         best = max(tried, key=lambda figures: figures["samples_per_second"])
-        return [best, *(measure(best["batch_size"], mode) for mode in others)], tried
+        modes = [halved(partial(measure, mode=mode), best["batch_size"]) for mode in others]
+        return [best, *chain.from_iterable(modes)], tried
 
     def _figures(self, case: Case, how: How, cache: Path, folder: Path, rate: float) -> Figures:
         _free()  # else the networks of the measurement before would count in this one's peak
@@ -125,6 +128,18 @@ def doubled(measure: Callable[[int], Figures], first: int, largest: int) -> list
             break
         size *= 2
     return found
+
+
+def halved(measure: Callable[[int], Figures], first: int) -> list[Figures]:
+    """Returns the figures of `first`, or of the first of its halves that fits the memory; none where none does."""
+    size = first
+    while size >= 1:
+        try:
+            return [measure(size)]
+        except torch.OutOfMemoryError:
+            log.info("A batch of %d does not fit the memory.", size)
+        size //= 2
+    return []
 
 
 def _free() -> None:

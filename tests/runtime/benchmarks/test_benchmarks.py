@@ -7,7 +7,7 @@ import torch
 
 from ldc.runtime.benchmarks import full_size
 from ldc.runtime.benchmarks.cache import random_cache
-from ldc.runtime.benchmarks.gpu import doubled
+from ldc.runtime.benchmarks.gpu import doubled, halved
 from ldc.training import DistillationModule
 
 pytestmark = pytest.mark.integration
@@ -137,6 +137,23 @@ def test_doubling_ends_where_the_memory_does():
     assert [figures["batch_size"] for figures in doubled(measure, 1, 3)] == [1, 2]
     with pytest.raises(ValueError, match="first_batch_size must fit the device's memory, and 8 does not"):
         doubled(measure, 8, 64)
+
+
+def test_a_mode_that_needs_more_memory_is_measured_at_the_first_half_that_fits():
+    def measure(batch_size):
+        if batch_size > 3:
+            raise torch.OutOfMemoryError
+        return {"batch_size": batch_size}
+
+    assert halved(measure, 16) == [{"batch_size": 2}]
+    assert halved(measure, 3) == [{"batch_size": 3}]
+
+
+def test_a_mode_that_fits_at_no_batch_size_is_left_out():
+    def measure(batch_size):
+        raise torch.OutOfMemoryError
+
+    assert halved(measure, 4) == []
 
 
 def test_an_unknown_mode_is_refused(benchmark):
