@@ -73,7 +73,7 @@ class Gpu(SizedBenchmark):
         return {"methods": self.describe(), "matmul_tflop_per_second": rate / 1e12, "tried": tried, "rows": rows}
 
     def _best(self, case: Case, cache: Path, scratch: Path, rate: float) -> tuple[list[Figures], list[Figures]]:
-        """Returns each mode at the batch size that is best in the first (or a half of it), and all tried in that one."""
+        """Returns each mode at the batch size that is best in the first, or a half of it, and all tried in that one."""
         first, *others = self.modes
 
         def measure(batch_size: int, mode: str = first) -> Figures:
