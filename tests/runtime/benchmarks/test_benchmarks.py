@@ -17,7 +17,7 @@ STEPS = ("batch_size=1", "warmup=0", "steps=2")
 def test_steps_are_timed_by_turns_and_held_against_the_bound_at_equal_precision_only(benchmark, tmp_path):
     found = benchmark("steps", *STEPS).run(tmp_path)["rows"]
     assert [(row["method"], row["row"]) for row in found] == [
-        (method, row) for method in ("kd", "lcm") for row in ("equal precision", "bf16 teacher")
+        (method, row) for method in ("kd", "lcm") for row in ("equal precision", "channels last", "bf16 teacher")
     ]
     for row in found:
         assert row["ratio"] == pytest.approx(row["reference_seconds"] / row["seconds"])
