@@ -30,18 +30,9 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(cfg.paths.outputs) / "results" / cfg.ablation.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(found, indent=2))
-    document = ablations.write_document(cfg, found, _document(cfg, found) or folder / "results.md")
+    document = ablations.write_document(cfg, found, ablations.document_of(cfg, found) or folder / "results.md")
     out = {"document": str(document), "results": str(folder / "results.json")}
     return {"ablation": cfg.ablation.name, **out, "failed": failed, "missing": found["missing"]}
-
-
-def _document(cfg: DictConfig, found: dict[str, Any]) -> Path | None:
-    """Returns the document to write into; none while rows are to come, as it may hold the tables of all."""
-    failed = {name.partition(", seed")[0] for name in found["failed"]}
-    to_come = [name for name in found["missing"] if name not in failed]
-    if cfg.document and to_come:
-        log.warning("%s stays as it is until these rows are finished, too: %s.", cfg.document, ", ".join(to_come))
-    return Path(cfg.document) if cfg.document and not to_come else None
 
 
 if __name__ == "__main__":

@@ -39,9 +39,8 @@ def evaluate_language(cfg: DictConfig, found: FoundLanguageModel) -> dict[str, A
     texts, questions = held_out(data, None, cfg.paths.cache), quality.read_questions()
     model = found.load(cfg.device, quality.torch_dtype)
     theirs: dict[str, str] = {} if other is None else other["stamp"].get("ids", {})
-    if (
-        other is not None and model.tokenizer is not None
-    ):  # of texts before any pass of the model, of questions after it
+    if other is not None and model.tokenizer is not None:
+        # Of texts before any pass of the model, of questions after it.
         of_texts = {name: ids for name, ids in theirs.items() if name != "questions"}
         _check_comparable(cfg.compare, quality.texts_read(model, texts), of_texts)
     row = {**size_of(model), **quality.row(model, texts, questions)}

@@ -1,5 +1,6 @@
 """Writes an ablation's section of a Markdown document, between markers, with its plot beside the document."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,18 @@ COLUMNS = (
     *("model", "KID", "fidelity top 1", "against", "KID, difference", "fidelity, difference"),
     *("the paper", "by KID", "by fidelity"),
 )
+log = logging.getLogger(__name__)
 NAMES = {"kid": "KID", "fidelity_top1": "caption fidelity top 1"}
 _FIGURE, _DIFFERENCE = "{value:.3f} [{low:.3f}, {high:.3f}]", "{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def document_of(cfg: DictConfig, found: Mapping[str, Any]) -> Path | None:
+    """Returns the config's document; None where it has none, or rows are to come: it may hold the tables of all."""
+    failed = {name.partition(", seed")[0] for name in found["failed"]}
+    to_come = [name for name in found["missing"] if name not in failed]
+    if cfg.document and to_come:
+        log.warning("%s stays as it is until these rows are finished, too: %s.", cfg.document, ", ".join(to_come))
+    return Path(cfg.document) if cfg.document and not to_come else None
 
 
 def write_document(cfg: DictConfig, found: Mapping[str, Any], path: Path) -> Path:
@@ -76,7 +87,7 @@ def _how(found: Mapping[str, Any]) -> str:
 
 
 def _rows(found: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
-    labels = _labels(found) | _labels({**found, "tables": [table]})  # as this table names it, where it does
+    labels = _labels(found, found["tables"]) | _labels(found, [table])  # as this table names it, where it does
     for row in table["rows"]:
         figures = found["rows"].get(row["row"])
         if figures is None:
@@ -112,9 +123,9 @@ def _label(row: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     return f"{row['label']} (guidance {figures[row['row']]['guidance']:g})"
 
 
-def _labels(found: Mapping[str, Any]) -> dict[str, str]:
-    """Returns a reader's name of every measured row that a table has."""
-    rows = [row for table in found["tables"] for row in table["rows"] if row["row"] in found["rows"]]
+def _labels(found: Mapping[str, Any], tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns a reader's name of every measured row of these tables."""
+    rows = [row for table in tables for row in table["rows"] if row["row"] in found["rows"]]
     return {row["row"]: _label(row, found["rows"]) for row in reversed(rows)}
 
 
